@@ -1,0 +1,171 @@
+"""Records what happens inside a U-Net while it runs, with hooks that only look.
+
+    attention = Capture("M00", "1-20(+5)")
+    with Recorder(unet, features=Capture("OUT11"), attention=attention, calls=host.calls) as trace:
+        ...                                     # run the model any way you like
+    trace.features.one(block="OUT11", step=20)
+
+Hooks are installed on entering and are gone after leaving, whatever happened in between. They sit on the
+U-Net, on the blocks' outputs and on the linear layers `to_q`, `to_k`, `to_v` of attentions, which every
+attention implementation calls; no forward and no processor is replaced, so pictures are the same to the
+byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+from torch import nn
+
+from lib_unet_viz.capture import (
+    BudgetError,
+    Call,
+    Calls,
+    Capture,
+    Row,
+    estimate,
+    listed,
+)
+from lib_unet_viz.taps import AttentionTap, FeatureTap, Recording, Tap
+from lib_unet_viz.trace import Trace
+from lib_unet_viz.unet import UNet
+
+__all__ = ["BudgetError", "Call", "Calls", "Capture", "NothingCaptured", "Recorder", "Row", "estimate"]
+
+
+class NothingCaptured(RuntimeError):
+    """The run ended normally, yet nothing of what was asked for was seen; the message says why."""
+
+
+class Recorder:
+    """Context manager that fills a `Trace`; see the module's text. It records one run.
+
+    attention: one capture or several, such as some raw maps and a mean; a map that two ask for is kept once.
+    calls: the host's word on what each forward is (`hosts.diffusers.attach(pipe).calls`).
+    meta: what is known of the run, copied into the trace. budget: bytes that the maps may take.
+
+    Raises SpecError, when made, for blocks that the model lacks; BudgetError before the first forward if
+    the run is going to exceed the budget, or during the run if it does all the same; NothingCaptured on
+    leaving. An exception inside passes through; what was recorded until then stays in the trace.
+    """
+
+    def __init__(
+        self,
+        unet: UNet | nn.Module,
+        *,
+        features: Capture | None = None,
+        attention: Capture | Iterable[Capture] | None = None,
+        calls: Calls,
+        meta: Mapping[str, Any] | None = None,
+        budget: int | None = None,
+    ) -> None:
+        self.unet = UNet.of(unet)
+        self.trace = Trace(meta={"blocks": list(self.unet.layout.names), **(meta or {})})
+        self._calls = calls
+        self._features = features
+        self._attention = listed(attention)
+        self._recording = Recording(self.trace, budget)
+        self._taps: list[Tap] = []
+        if features is not None:
+            self._taps.append(FeatureTap(features, self.unet, self._recording))
+        self._taps += [AttentionTap(capture, self.unet, self._recording) for capture in self._attention]
+        self._hooks = ExitStack()
+        self._asked = 0
+        self._total = 0
+
+    def __enter__(self) -> Trace:
+        module = self.unet.module
+        with ExitStack() as hooks:
+            hooks.enter_context(module.register_forward_pre_hook(self._before, with_kwargs=True))
+            hooks.enter_context(module.register_forward_hook(self._after))
+            for tap in self._taps:
+                tap.install(hooks)
+            self._hooks = hooks.pop_all()
+        return self.trace
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._hooks.close()
+        self._after()
+        for tap in self._taps:
+            tap.finish()
+        if kind is None:
+            self._check()
+
+    def _before(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._after()
+        self._asked += 1
+        call = self._calls(args, kwargs)
+        if call is None:
+            return
+        if not self._total:
+            self._check_budget(call)
+        self._total = max(self._total, call.total)
+        _describe(self.trace.meta, call)
+        for tap in self._taps:
+            tap.begin(call)
+
+    def _after(self, *_: object) -> None:
+        """What runs between two forwards, such as another use of a block, belongs to no call."""
+        for tap in self._taps:
+            tap.end()
+
+    def _check_budget(self, call: Call) -> None:
+        budget = self._recording.budget
+        if budget is None:
+            return
+        needed = estimate(
+            self.unet,
+            features=self._features,
+            attention=self._attention,
+            size=call.size,
+            total=call.total,
+            images=1 + max((row.image for row in call.rows), default=0),
+        )
+        if needed > budget:
+            raise BudgetError(needed, budget)
+
+    def _check(self) -> None:
+        """Say which steps there were not, and whether anything was recorded at all."""
+        for tap in self._taps:
+            beyond = tap.capture.steps.beyond(self._total) if self._total else []
+            if beyond:
+                steps = ", ".join(map(str, beyond))
+                self._recording.note(f"{tap.name}: the run had {self._total} steps; not recorded: {steps}")
+        reasons = [f"{tap.name}: {self._why(tap)}" for tap in self._taps if not tap.seen]
+        if reasons and not any(tap.seen for tap in self._taps):
+            raise NothingCaptured("nothing was recorded. " + " ".join([*reasons, *self.trace.notes]))
+        for reason in reasons:
+            self._recording.note(reason)
+
+    def _why(self, tap: Tap) -> str:
+        capture = tap.capture
+        if not self._asked:
+            return "the U-Net was not called: nothing was run, or another U-Net (TensorRT, a new model) was."
+        if not self._total:
+            return f"the U-Net was called {self._asked} times, but none of these calls was a step to record."
+        if not capture.steps.steps(self._total):
+            return f"no step of {capture.steps.text!r} is among the run's {self._total}."
+        if not tap.begun:
+            halves = " or ".join(sorted(capture.halves))
+            images = "" if capture.images is None else f" of the images {', '.join(map(str, capture.images))}"
+            return f"no call was of a step asked for and had {halves} rows{images}."
+        return (
+            "the U-Net was called, but its layers were not, or not with whole pictures: it is compiled, runs "
+            "in TensorRT, has fused QKV projections (unfuse_qkv_projections() undoes that) or merged tokens."
+        )
+
+
+def _describe(meta: dict[str, Any], call: Call) -> None:
+    """Note the run's steps, sigmas and latent size, as `Trace` says."""
+    suffix = "" if call.pass_ == "first" else "_hires"
+    meta[f"steps{suffix}"] = call.total
+    meta[f"size{suffix}"] = list(call.size)
+    sigmas = meta.setdefault(f"sigmas{suffix}", [])
+    sigmas.extend([None] * (call.total - len(sigmas)))
+    if 0 <= call.step < len(sigmas) and sigmas[call.step] is None:
+        sigmas[call.step] = call.sigma

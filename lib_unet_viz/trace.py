@@ -1,0 +1,303 @@
+"""What a recording holds: maps with named axes, and what is known about the run. No model, no host, no hooks.
+
+Axes come in one order, (head, token, channel, y, x), subsets as needed:
+
+    features         (channel, y, x)
+    attention QK     (head, token, y, x)      softmax over all tokens: each (head, y, x) sums to 1 over tokens
+    attention Q      (head, channel, y, x)
+    attention K      (head, token, channel)
+    attention VQK    (head, channel, y, x)    the mixed values, before the output layer
+
+In cross-attention the tokens are the prompt's, in self-attention the positions of the same block, row by row.
+A `Key` counts steps from 0; whatever a person types, reads or finds in a file counts from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+What = Literal["features", "Q", "K", "QK", "VQK"]
+Kind = Literal["cross", "self"]
+Half = Literal["cond", "uncond"]
+Pass = Literal["first", "hires"]
+Planes = npt.NDArray[np.float32]
+
+AXES: Mapping[str, tuple[str, ...]] = {
+    "features": ("channel", "y", "x"),
+    "QK": ("head", "token", "y", "x"),
+    "Q": ("head", "channel", "y", "x"),
+    "K": ("head", "token", "channel"),
+    "VQK": ("head", "channel", "y", "x"),
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """Says which map it is. `step` counts from 0; None: a mean over steps. `layer`, `kind`: of attention."""
+
+    block: str
+    what: What
+    layer: int | None = None
+    kind: Kind | None = None
+    step: int | None = None
+    pass_: Pass = "first"
+    image: int = 0
+    half: Half = "cond"
+    sub: int = 0
+
+    def labels(self) -> dict[str, str | int | None]:
+        """The key as people read and ask for it: steps count from 1."""
+        step = None if self.step is None else self.step + 1
+        return {**vars(self), "step": step}
+
+    def __str__(self) -> str:
+        site = self.block if self.layer is None else f"{self.block}.{self.layer} {self.kind} {self.what}"
+        step = "mean over steps" if self.step is None else f"step {self.step + 1}"
+        hires = " (hires)" if self.pass_ == "hires" else ""
+        sub = f" sub-prompt {self.sub}" if self.sub else ""
+        return f"{site} {step}{hires} image {self.image} {self.half}{sub}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Data that is read from a file when it is first asked for."""
+
+    shape: tuple[int, ...]
+    nbytes: int
+    read: Callable[[], torch.Tensor] = field(repr=False)
+
+
+class FeatureMap:
+    """One block's output for one row of one step, (channel, y, x); also the base of `AttentionMap`.
+
+    `data` is a tensor on the CPU, float16 or float32; `sigma` is the step's noise level, None in a mean.
+    """
+
+    def __init__(self, key: Key, data: torch.Tensor | Stored, sigma: float | None = None) -> None:
+        if len(data.shape) != len(AXES[key.what]):
+            shape = tuple(data.shape)
+            raise ValueError(f"{key.what} has the axes {AXES[key.what]}, but the data's shape is {shape}")
+        self.key = key
+        self.sigma = sigma
+        self._held = data
+
+    @cached_property
+    def data(self) -> torch.Tensor:
+        return self._held.read() if isinstance(self._held, Stored) else self._held
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return AXES[self.key.what]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of `axes`; known without reading the data."""
+        return tuple(self._held.shape)
+
+    @property
+    def nbytes(self) -> int:
+        held = self._held
+        return held.nbytes if isinstance(held, Stored) else held.numel() * held.element_size()
+
+    def numpy(self) -> Planes:
+        """The data as float32, with `axes`."""
+        return self.data.float().numpy()
+
+    def planes(self) -> Planes:
+        """The data as pictures (n, y, x) in float32: n runs over all other axes, the last of them fastest.
+
+        K has no positions: its pictures are (head, token, channel), a token a row.
+        """
+        return self.numpy().reshape(-1, *self.shape[-2:])
+
+    def __repr__(self) -> str:
+        lengths = ", ".join(f"{axis} {length}" for axis, length in zip(self.axes, self.shape, strict=True))
+        return f"{type(self).__name__}({self.key}: {lengths})"
+
+
+class AttentionMap(FeatureMap):
+    """One attention's Q, K, QK or VQK for one row of one step, or QK's mean over heads and steps (one head).
+
+    `tokens` names the tokens that were kept, in order; None: all of them.
+    """
+
+    def __init__(
+        self,
+        key: Key,
+        data: torch.Tensor | Stored,
+        sigma: float | None = None,
+        *,
+        tokens: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(key, data, sigma)
+        self.tokens = None if tokens is None else tuple(tokens)
+
+
+class MapLookupError(LookupError, ValueError):
+    """No map fits what was asked for, or more than one; the message says what there is."""
+
+
+M = TypeVar("M", bound=FeatureMap)
+
+
+class Maps(Sequence[M], Generic[M]):
+    """Maps in the order in which they were recorded; `one` and `all` ask by key. Steps count from 1 here."""
+
+    def __init__(self, maps: Iterable[M] = ()) -> None:
+        self._maps = list(maps)
+
+    def add(self, item: M) -> None:
+        self._maps.append(item)
+
+    @overload
+    def __getitem__(self, index: int) -> M: ...
+    @overload
+    def __getitem__(self, index: slice) -> Maps[M]: ...
+    def __getitem__(self, index: int | slice) -> M | Maps[M]:
+        return type(self)(self._maps[index]) if isinstance(index, slice) else self._maps[index]
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def __iter__(self) -> Iterator[M]:
+        return iter(self._maps)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)}: {_offer(self._maps) if self else 'empty'})"
+
+    def all(
+        self,
+        *,
+        block: str | None = None,
+        step: int | None = None,
+        what: What | None = None,
+        layer: int | None = None,
+        kind: Kind | None = None,
+        half: Half | None = None,
+        image: int | None = None,
+        sub: int | None = None,
+        pass_: Pass | None = None,
+    ) -> Maps[M]:
+        """The maps that fit; what is left out may be anything. `step` counts from 1."""
+        given = {
+            "block": block,
+            "step": step,
+            "what": what,
+            "layer": layer,
+            "kind": kind,
+            "half": half,
+            "image": image,
+            "sub": sub,
+            "pass_": pass_,
+        }
+        return self._select({name: value for name, value in given.items() if value is not None})
+
+    def one(
+        self,
+        *,
+        block: str | None = None,
+        step: int | None = None,
+        what: What | None = None,
+        layer: int | None = None,
+        kind: Kind | None = None,
+        half: Half | None = None,
+        image: int | None = None,
+        sub: int | None = None,
+        pass_: Pass | None = None,
+    ) -> M:
+        """The map that fits; raises MapLookupError if none does, or if what is left out is ambiguous."""
+        found = self.all(
+            block=block,
+            step=step,
+            what=what,
+            layer=layer,
+            kind=kind,
+            half=half,
+            image=image,
+            sub=sub,
+            pass_=pass_,
+        )
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise MapLookupError(f"{len(found)} maps fit; say which: {_offer(found, only_differing=True)}")
+        if self:
+            raise MapLookupError(f"no map fits; there are: {_offer(self._maps)}")
+        raise MapLookupError("nothing was recorded here")
+
+    def _select(self, wanted: Mapping[str, str | int]) -> Maps[M]:
+        return type(self)(item for item in self._maps if wanted.items() <= item.key.labels().items())
+
+
+class FeatureMaps(Maps[FeatureMap]):
+    """The block features of a trace."""
+
+
+class AttentionMaps(Maps[AttentionMap]):
+    """The attention maps of a trace."""
+
+
+def _offer(maps: Iterable[FeatureMap], *, only_differing: bool = False) -> str:
+    """The values that the maps' keys take, such as ``block IN00, M00; step 1, 2``."""
+    labels = [item.key.labels() for item in maps]
+    values = {name: list(dict.fromkeys(label[name] for label in labels)) for name in labels[0]}
+    offered = {name: seen for name, seen in values.items() if seen != [None]}
+    differing = {name: seen for name, seen in offered.items() if len(seen) > 1}
+    chosen = differing if only_differing and differing else offered
+    return "; ".join(f"{name} {', '.join(map(str, seen))}" for name, seen in chosen.items())
+
+
+@dataclass
+class Trace:
+    """A recording of one run.
+
+    `meta` is plain data (JSON can hold it). Keys that hosts and the recorder fill, where known: prompt,
+    negative, seed, model, blocks (the model's names), steps (of the run), sigmas (per step of the first
+    pass, None where it was not run; sigmas_hires of the hires pass), size ([height, width] of the latent;
+    size_hires), picture_size, tokens ({"cond": [text, ...], "uncond": [...]}, or a list of such lists, one
+    per AND sub-prompt), version. Where the images of a batch differ, `images` lists a dict per image whose
+    entries take precedence.
+    `notes` are lines that the person who asked should read.
+    """
+
+    features: FeatureMaps = field(default_factory=FeatureMaps)
+    attention: AttentionMaps = field(default_factory=AttentionMaps)
+    meta: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    picture: Image.Image | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all maps."""
+        return sum(item.nbytes for item in (*self.features, *self.attention))
+
+    @property
+    def images(self) -> list[int]:
+        """Indices of the images that have maps."""
+        return sorted({item.key.image for item in (*self.features, *self.attention)})
+
+    def meta_of(self, image: int) -> dict[str, Any]:
+        """`meta` as it is for one image of the batch."""
+        meta = {name: value for name, value in self.meta.items() if name != "images"}
+        images = self.meta.get("images") or []
+        return {**meta, **(images[image] if image < len(images) else {})}
+
+    def token_texts(self, item: AttentionMap) -> list[str]:
+        """The text of each token along the map's token axis; empty for self-attention or where it is not
+        known.
+        """
+        texts = self.meta_of(item.key.image).get("tokens", {}).get(item.key.half) or []
+        if texts and not isinstance(texts[0], str):
+            texts = texts[item.key.sub] if item.key.sub < len(texts) else []
+        if item.key.kind != "cross" or not texts:
+            return []
+        chosen = range(item.shape[1]) if item.tokens is None else item.tokens
+        return [texts[token] if token < len(texts) else "" for token in chosen]
