@@ -1,0 +1,192 @@
+"""A diffusers Stable Diffusion pipeline as this package uses it: generate with capture, and look at
+pictures.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lib_unet_viz.capture import Capture, estimate
+from lib_unet_viz.hosts import diffusers as host
+from lib_unet_viz.record import Recorder
+from lib_unet_viz.trace import Trace
+from lib_unet_viz.unet import UNet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lib_unet_viz.settings import Settings
+
+# Latent channels to RGB, then an offset, for quick previews of Stable Diffusion 1 (fitted by Birch-san, 2022).
+PREVIEW = np.array(
+    [
+        [0.298, 0.207, 0.208],
+        [0.187, 0.286, 0.173],
+        [-0.158, 0.189, 0.264],
+        [-0.184, -0.271, -0.473],
+        [0.0, 0.0, 0.0],
+    ],
+    dtype=np.float32,
+)
+
+
+class Cancelled(Exception):  # noqa: N818 - a wish, not an error
+    """The person asked the run to stop; what was captured is in `trace`."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__("cancelled")
+        self.trace = trace
+
+
+class Pipeline:
+    """A loaded model. `Pipeline.load()` is the bundled one; any folder, file or hub id names another."""
+
+    def __init__(self, pipe: Any, name: str) -> None:
+        self.pipe, self.name = pipe, name
+        self.unet = UNet.of(pipe.unet)
+        self.native_size = int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
+        self.timesteps = int(pipe.scheduler.config.num_train_timesteps)
+
+    @classmethod
+    def load(cls, model: str | None = None) -> Pipeline:
+        """Load the bundled model, or a diffusers folder, a checkpoint file, a hub id."""
+        if model is None:
+            return cls(host.load_demo(), "bundled model")
+        return cls(host.load(model), model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the U-Net runs."""
+        device: torch.device = self.pipe.unet.device
+        return device
+
+    def estimate(self, settings: Settings, *, steps: int, size: tuple[int, int]) -> int:
+        """Bytes that a run with these settings will capture; size (height, width) in pixels."""
+        latent = (size[0] // self.pipe.vae_scale_factor, size[1] // self.pipe.vae_scale_factor)
+        return estimate(self.unet, **_captures(settings), size=latent, total=steps)
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        settings: Settings,
+        negative: str = "",
+        steps: int = 30,
+        seed: int = 0,
+        cfg: float = 7.5,
+        size: tuple[int, int] | None = None,
+        progress: Callable[[int, int, Image.Image], None] | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Trace:
+        """Make one picture of size (height, width) and record what the settings ask for.
+
+        `progress(step, steps, preview)` is called after each step. Raises SpecError for wrong specs and
+        BudgetError for too much to keep, both before sampling; Cancelled when `cancelled()` turned true.
+        """
+        height, width = size or (self.native_size, self.native_size)
+        attached = host.attach(self.pipe)
+        meta = host.describe(
+            self.pipe,
+            prompt=prompt,
+            negative=negative,
+            seed=seed,
+            cfg=cfg,
+            model=self.name,
+            size=(height, width),
+        )
+        recorder = Recorder(
+            self.unet,
+            **_captures(settings),
+            calls=attached.calls,
+            meta=meta,
+            budget=settings.budget_mb * 1_000_000,
+        )
+
+        def after_step(pipe: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+            if cancelled():
+                raise Cancelled(recorder.trace)
+            if progress is not None:
+                progress(step + 1, steps, self.preview(values["latents"]))
+            return {}
+
+        with recorder as trace, torch.no_grad():
+            output = self.pipe(
+                prompt,
+                negative_prompt=negative or None,
+                num_inference_steps=steps,
+                guidance_scale=cfg,
+                height=height,
+                width=width,
+                generator=torch.Generator("cpu").manual_seed(seed),
+                callback_on_step_end=after_step,
+            )
+        trace.picture = output.images[0]
+        return trace
+
+    def preview(self, latents: torch.Tensor) -> Image.Image:
+        """A rough picture of the first latent, without the autoencoder."""
+        latent = latents[0].float().cpu().permute(1, 2, 0).numpy()
+        matrix = np.asarray(self.pipe.vae.config.get("preview_matrix") or PREVIEW, dtype=np.float32)
+        rgb = np.clip((latent @ matrix[:-1] + matrix[-1] + 1) * 127.5, 0, 255).astype(np.uint8)
+        size = tuple(side * self.pipe.vae_scale_factor for side in reversed(rgb.shape[:2]))
+        return Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR)
+
+    # What vxa.Model asks for.
+
+    def tokens(self, prompt: str) -> list[str]:
+        """The vocabulary's strings for a prompt, with BOS, EOS and padding."""
+        return host.tokens(self.pipe, prompt)
+
+    @torch.no_grad()
+    def encode(self, picture: Image.Image) -> torch.Tensor:
+        """The autoencoder's mean latent (image, channel, y, x), scaled as the U-Net wants it."""
+        pixels = self.pipe.image_processor.preprocess(picture).to(self.device, self.pipe.vae.dtype)
+        config = self.pipe.vae.config
+        mean = self.pipe.vae.encode(pixels).latent_dist.mean - (getattr(config, "shift_factor", None) or 0)
+        scaled: torch.Tensor = mean * config.scaling_factor
+        return scaled.to(self.pipe.unet.dtype)
+
+    def add_noise(self, latent: torch.Tensor, *, timestep: int, seed: int) -> torch.Tensor:
+        """sqrt(alpha_bar) latent + sqrt(1 - alpha_bar) noise (Ho et al. 2020, equation 4)."""
+        kept = self.pipe.scheduler.alphas_cumprod[timestep].to(latent)
+        noise = torch.randn(latent.shape, generator=torch.Generator("cpu").manual_seed(seed)).to(latent)
+        return kept.sqrt() * latent + (1 - kept).sqrt() * noise
+
+    def sigma(self, timestep: int) -> float:
+        """sqrt((1 - alpha_bar) / alpha_bar); 0 at timestep 0, which stands for no noise."""
+        kept = float(self.pipe.scheduler.alphas_cumprod[timestep])
+        return ((1 - kept) / kept) ** 0.5 if timestep else 0.0
+
+    @torch.no_grad()
+    def denoise(self, latent: torch.Tensor, *, timestep: int, prompt: str) -> None:
+        """One run of the U-Net on the conditional half; SDXL gets the pooled text and the picture's size."""
+        wanted = inspect.signature(self.pipe.encode_prompt).parameters
+        arguments: dict[str, Any] = {
+            "device": self.device,
+            "num_images_per_prompt": 1,
+            "do_classifier_free_guidance": False,
+        }
+        if "prompt_2" in wanted:
+            arguments["prompt_2"] = None
+        encoded = self.pipe.encode_prompt(prompt, **arguments)
+        extra = {}
+        if len(encoded) == 4:
+            height, width = (side * self.pipe.vae_scale_factor for side in latent.shape[-2:])
+            sizes = torch.tensor(
+                [[height, width, 0, 0, height, width]], device=self.device, dtype=latent.dtype
+            )
+            extra = {"added_cond_kwargs": {"text_embeds": encoded[2], "time_ids": sizes}}
+        self.pipe.unet(latent, timestep, encoder_hidden_states=encoded[0], **extra)
+
+
+def _captures(settings: Settings) -> dict[str, Any]:
+    """What a Recorder is to record: the features and attentions asked for, and the means that word maps need."""
+    attention = [capture for capture in (settings.attention.capture(),) if capture]
+    if settings.heatmaps:
+        attention.append(Capture(mean=True))
+    return {"features": settings.features.capture(), "attention": attention}

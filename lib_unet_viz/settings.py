@@ -1,0 +1,132 @@
+"""Everything a person can choose about a run, in one value: drives the page, the command line and later hosts.
+
+`Settings.from_dict` reads the same from JSON and refuses names and types it does not know.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from lib_unet_viz.record import Capture
+
+ColorMethod = Literal["White/Black", "Red/Blue", "Custom", "Perceptual"]
+Transform = Literal["Auto [0,1]", "Auto [-1,1]", "Linear", "Sigmoid"]
+Space = Literal["RGB", "HSL"]
+Average = Literal["none", "mean", "1-norm", "2-norm"]
+AttentionPart = Literal["Q", "K", "QK", "VQK"]
+Half = Literal["cond", "uncond"]
+Kind = Literal["cross", "self"]
+
+
+class SettingsError(ValueError):
+    """A setting that does not exist or has a wrong type; the message lists what is allowed."""
+
+
+@dataclass(frozen=True)
+class ColorSettings:
+    """How values become colours; the words are those of the older extension's panel."""
+
+    method: ColorMethod = "Red/Blue"
+    transform: Transform = "Auto [-1,1]"
+    minimum: float = -1.0
+    maximum: float = 1.0
+    gain: float = 1.0
+    offset: float = 0.0
+    space: Space = "HSL"
+    formulas: tuple[str, ...] = ("(2+v)/3", "1.0", "0.5")
+    colormap: str = "viridis"
+    per_cell: bool = True
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """Capturing of block features."""
+
+    enabled: bool = True
+    blocks: str = "IN02,M00,OUT05,OUT11"
+    steps: str = ""
+    halves: tuple[Half, ...] = ("cond",)
+    average: Average = "none"
+    color: ColorSettings = field(default_factory=ColorSettings)
+
+    def capture(self) -> Capture | None:
+        """What the recorder is asked for; None where switched off. Raises SpecError for a wrong spec."""
+        if not self.enabled:
+            return None
+        return Capture(blocks=self.blocks, steps=self.steps, halves=self.halves)
+
+
+@dataclass(frozen=True)
+class AttentionSettings:
+    """Capturing of attention: Q, K, their product's probabilities (QK), and the values mixed by these (VQK)."""
+
+    enabled: bool = True
+    blocks: str = "M00"
+    steps: str = ""
+    halves: tuple[Half, ...] = ("cond",)
+    parts: tuple[AttentionPart, ...] = ("QK",)
+    kinds: tuple[Kind, ...] = ("cross",)
+    color: ColorSettings = field(default_factory=lambda: ColorSettings(method="White/Black", transform="Auto [0,1]"))
+
+    def capture(self) -> Capture | None:
+        """What the recorder is asked for; None where switched off. Raises SpecError for a wrong spec."""
+        if not self.enabled:
+            return None
+        return Capture(
+            blocks=self.blocks, steps=self.steps, halves=self.halves, what=self.parts, kinds=self.kinds
+        )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A whole run's choices."""
+
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    attention: AttentionSettings = field(default_factory=AttentionSettings)
+    heatmaps: bool = True
+    budget_mb: int = 2000
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """Read what `to_dict` gave, or a part of it; what is left out keeps its default."""
+        settings: Settings = _fill(cls(), values, "settings")
+        return settings
+
+
+def _fill(base: Any, values: Mapping[str, Any], place: str) -> Any:
+    """A copy of dataclass `base` with `values` in it, each checked against its field's type."""
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"{place} is {values!r}; an object with names and values is expected")
+    hints, names = get_type_hints(type(base)), [f.name for f in fields(base)]
+    changes = {}
+    for name, value in values.items():
+        if name not in names:
+            raise SettingsError(f"{place} has no {name!r}; allowed: {', '.join(names)}")
+        current, where = getattr(base, name), f"{place}.{name}"
+        changes[name] = _fill(current, value, where) if is_dataclass(current) else _checked(value, hints[name], where)
+    return replace(base, **changes)
+
+
+def _checked(value: Any, hint: Any, place: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        if value not in arguments:
+            raise SettingsError(f"{place} is {value!r}; allowed: {', '.join(map(str, arguments))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise SettingsError(f"{place} is {value!r}; a list is expected")
+        return tuple(_checked(item, arguments[0], place) for item in value)
+    if origin in (Union, types.UnionType):
+        return None if value is None else _checked(value, arguments[0], place)
+    allowed = (int, float) if hint is float else (hint,)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and hint is not bool):
+        raise SettingsError(f"{place} is {value!r}; a {hint.__name__} is expected")
+    return hint(value)

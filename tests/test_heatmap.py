@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lib_unet_viz import heatmap
+from lib_unet_viz.trace import AttentionMap, AttentionMaps, Key, Trace
+
+TOKENS = ["<|startoftext|>", "red</w>", "ring</w>", "and</w>", "ring</w>", *["<|endoftext|>"] * 3]
+
+
+def trace(*, steps: int = 2) -> Trace:
+    """Softmaxed random attention of three layers of different sizes, two heads, non-square."""
+    made = AttentionMaps()
+    generator = torch.Generator().manual_seed(0)
+    for block, size in (("IN01", (6, 4)), ("M00", (2, 1)), ("OUT11", (6, 4))):
+        for step in range(steps):
+            data = torch.randn(2, len(TOKENS), *size, generator=generator).mul(2).softmax(1)
+            made.add(AttentionMap(Key(block=block, what="QK", layer=0, kind="cross", step=step), data, 1.0))
+    return Trace(attention=made, meta={"tokens": {"cond": TOKENS}})
+
+
+def test_daam_equals_its_definition_in_float64() -> None:
+    recorded = trace()
+    total = 0
+    for block in ("IN01", "M00", "OUT11"):
+        summed = sum(item.data.double() for item in recorded.attention.all(block=block))
+        for head in summed:
+            upsampled = torch.nn.functional.interpolate(head[None], size=(6, 4), mode="bicubic")
+            total = total + upsampled[0].clamp(min=0)
+    expected = (total / 6).numpy()
+    ring = heatmap.word_maps(recorded, {"ring": [2]}, method="daam")[0]
+    np.testing.assert_allclose(ring.values, expected[2], atol=1e-5)
+
+
+def test_vxa_sums_the_heads_of_the_middle_block() -> None:
+    recorded = trace(steps=1)
+    middle = recorded.attention.one(block="M00").numpy()
+    word = heatmap.word_maps(recorded, {"red": [1]}, method="vxa")[0]
+    np.testing.assert_allclose(word.values, middle.sum(0)[1], rtol=1e-6)
+
+
+def test_every_word_gets_a_map_and_repeated_words_are_told_apart() -> None:
+    maps = heatmap.word_maps(trace())
+    assert [m.word for m in maps] == ["red", "ring", "and", "ring#2"]
+    assert not np.allclose(maps[1].values, maps[3].values)
+    for item in maps:
+        assert item.unit().min() == 0
+        assert item.unit().max() == 1
+        assert item.resized((48, 32)).shape == (48, 32)
+
+
+def test_rescaled_finds_a_word_that_another_drowns() -> None:
+    data = torch.full((1, len(TOKENS), 4, 4), 0.01)
+    data[0, 1] = 0.5  # "red" is strong everywhere
+    data[0, 2, 3, 3] = 0.05  # "ring" is weak, but at one place
+    recorded = Trace(
+        attention=AttentionMaps([AttentionMap(Key("M00", "QK", 0, "cross", step=0), data, 1.0)]),
+        meta={"tokens": {"cond": TOKENS}},
+    )
+    ring = heatmap.word_maps(recorded, {"ring": [2]}, method="rescaled")[0]
+    assert np.unravel_index(ring.values.argmax(), (4, 4)) == (3, 3)
+
+
+def test_what_was_not_recorded_and_unknown_methods_are_refused() -> None:
+    with pytest.raises(ValueError, match="uncond"):
+        heatmap.word_maps(trace(), half="uncond")
+    with pytest.raises(ValueError, match="allowed: vxa"):
+        heatmap.word_maps(trace(), method="guess")  # type: ignore[arg-type]

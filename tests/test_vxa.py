@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lib_unet_viz import vxa
+from lib_unet_viz.grammar import SpecError
+from lib_unet_viz.hosts.pipeline import Pipeline
+
+
+@pytest.fixture(scope="module")
+def model(tiny_pipe: Any) -> Pipeline:
+    return Pipeline(tiny_pipe, "tiny")
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    noise = np.random.default_rng(0).integers(0, 255, (96, 64, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def test_one_map_per_layer_of_that_layers_size(model: Pipeline, picture: Image.Image) -> None:
+    trace = vxa.trace_picture(model, picture, "red circle", blocks="IN01,M00", timestep=300)
+    assert {m.key.block: m.shape[-2:] for m in trace.attention} == {"IN01": (12, 8), "M00": (2, 1)}
+    assert trace.attention.one(block="M00").numpy().sum(1) == pytest.approx(1, abs=1e-5)
+    assert trace.picture is not None
+    assert trace.picture.size == picture.size
+
+
+def test_noise_has_a_seed_and_none_is_added_at_timestep_0(model: Pipeline, picture: Image.Image) -> None:
+    def run(**options: Any) -> np.ndarray:
+        return vxa.trace_picture(model, picture, "red", blocks="IN01", **options).attention[0].numpy()
+
+    assert (run(timestep=500) == run(timestep=500)).all()
+    assert not np.allclose(run(timestep=500), run(timestep=500, noise_seeds=(1,)))
+    assert (run(timestep=0) == run(timestep=0, noise_seeds=(1,))).all()
+    both = run(timestep=500, noise_seeds=(0, 1))
+    mean = (run(timestep=500) + run(timestep=500, noise_seeds=(1,))) / 2
+    np.testing.assert_allclose(both, mean, atol=1e-6)
+
+
+def test_noise_is_the_schedules(model: Pipeline) -> None:
+    latent = torch.zeros(1, 4, 32, 32)
+    kept = model.pipe.scheduler.alphas_cumprod[700]
+    assert model.add_noise(latent, timestep=700, seed=0).std() == pytest.approx(float((1 - kept).sqrt()), rel=0.05)
+    assert model.sigma(700) == pytest.approx(float(((1 - kept) / kept).sqrt()))
+    assert model.sigma(0) == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((300, 200), (160, 104)), ((20, 500), (64, 504)), ((128, 128), (128, 128)), ((5, 5), (64, 64))]
+)
+def test_pictures_of_any_size_become_what_the_model_takes(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    ready = vxa.prepare(Image.new("RGBA", size), 128)
+    assert ready.mode == "RGB"
+    assert all(side % 8 == 0 and side >= 64 for side in ready.size)
+    assert ready.width * ready.height <= 128**2 * 1.1 or min(ready.size) == 64
+    if size in ((300, 200), (128, 128), (5, 5)):
+        assert ready.size == expected
+    assert ready.getpixel((1, 1)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt": " "}, "the prompt is empty"),
+        ({"timestep": 1000}, "allowed: 0 \\(no noise\\) to 999"),
+        ({"blocks": "IN00"}, "reaches none of the blocks 'IN00'"),
+        ({"blocks": "IN77"}, "IN77"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    model: Pipeline, picture: Image.Image, changes: dict[str, Any], message: str
+) -> None:
+    options: dict[str, Any] = {"prompt": "red", "timestep": 500, "blocks": "", **changes}
+    with pytest.raises(ValueError, match=message):
+        vxa.trace_picture(model, picture, **options)
+
+
+def test_words_of_a_trace(model: Pipeline, picture: Image.Image) -> None:
+    trace = vxa.trace_picture(model, picture, "red circle", blocks="M00", timestep=500)
+    assert vxa.positions(trace, ["circle"]) == {"circle": (2,)}
+    with pytest.raises(SpecError, match="red, circle"):
+        vxa.positions(trace, ["square"])
+    assert "M00" not in vxa.default_layers(model.unet).split(",")
