@@ -1,0 +1,84 @@
+"""Drawn scenes encoded once, so that training the U-Net need not run the autoencoder."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from lib_unet_viz.demo.scenes import Scene, Thing, draw_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from diffusers import AutoencoderKL
+
+CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Latents float32 (scene, channel, y, x), not yet scaled; foreground (scene, 1, y, x) in [0, 1]; the scenes
+    without their pictures and masks."""
+
+    latents: torch.Tensor
+    foreground: torch.Tensor
+    scenes: tuple[Scene, ...]
+
+    @cached_property
+    def scaling_factor(self) -> float:
+        """What brings the latents to a standard deviation of 1, as Stable Diffusion's 0.18215 does."""
+        return 1 / self.latents[:4096].std().item()
+
+
+@torch.no_grad()
+def encode(
+    vae: AutoencoderKL, path: Path, *, count: int, device: str, progress: Callable[[float], None] = lambda done: None
+) -> None:
+    """Draw `count` scenes, encode them and write them to `path`."""
+    rng = np.random.default_rng(2)
+    latents, foreground, said = [], [], []
+    for start in range(0, count, CHUNK):
+        scenes = [draw_scene(rng) for _ in range(CHUNK)]
+        pictures = torch.from_numpy(np.stack([scene.picture for scene in scenes])).to(device)
+        pictures = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+        latents.append(vae.encode(pictures).latent_dist.mean.half().cpu())
+        masks = torch.from_numpy(np.stack([scene.masks.any(0) for scene in scenes]))[:, None].float()
+        foreground.append(torch.nn.functional.avg_pool2d(masks, 8).half())
+        said += [
+            {"things": [asdict(t) for t in s.things], "background": s.background, "pattern": s.pattern}
+            for s in scenes
+        ]
+        progress((start + CHUNK) / count)
+    temporary = path.with_suffix(".tmp")
+    save_file(
+        {"latents": torch.cat(latents).contiguous(), "foreground": torch.cat(foreground).contiguous()}, temporary, {"scenes": json.dumps(said)}
+    )
+    os.replace(temporary, path)
+
+
+def load(path: Path) -> Dataset:
+    """Read what `encode` wrote."""
+    with safe_open(path, "pt") as file:
+        said = json.loads(file.metadata()["scenes"])
+        latents, foreground = (file.get_tensor(name).float() for name in ("latents", "foreground"))
+    nothing = np.zeros((0, 0, 0))
+    scenes = tuple(
+        Scene(
+            tuple(Thing(t["shape"], t["color"], t["size"], tuple(t["center"])) for t in s["things"]),
+            s["background"],
+            s["pattern"],
+            nothing.astype(np.uint8),
+            nothing.astype(bool),
+        )
+        for s in said
+    )
+    return Dataset(latents, foreground, scenes)

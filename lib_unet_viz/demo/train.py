@@ -1,0 +1,55 @@
+"""Train the bundled model from nothing: `python -m lib_unet_viz.demo.train`. Stop it and call it again: it goes on.
+
+Stages: tokenizer, autoencoder, latents (scenes encoded once), scorer, unet (with the text encoder), bundle.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from lib_unet_viz.demo import bundle, dataset, model, scorer, tokenizer, train_autoencoder, train_unet
+from lib_unet_viz.demo.checkpoint import Checkpoint
+
+STAGES = ("tokenizer", "autoencoder", "latents", "scorer", "unet", "bundle")
+
+
+def main() -> None:
+    """Read the command line and run the stages asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="*", choices=[*STAGES, []], default=list(STAGES))
+    parser.add_argument("--work", type=Path, default=Path("training"), help="folder of states and logs")
+    parser.add_argument("--minutes", type=float, default=100, help="of the unet stage, in all (default 100)")
+    parser.add_argument("--autoencoder-minutes", type=float, default=13)
+    parser.add_argument("--scorer-minutes", type=float, default=8)
+    parser.add_argument("--scenes", type=int, default=24_000, help="scenes encoded for the unet stage")
+    parser.add_argument("--processes", type=int, default=1, help="of the unet stage, on a CPU")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    choice = parser.parse_args()
+    for stage in choice.stages:
+        _run(stage, choice)
+
+
+def _run(stage: str, choice: argparse.Namespace) -> None:
+    work, device = choice.work, choice.device
+    latents = work / "latents.safetensors"
+    if stage == "tokenizer":
+        tokenizer.build(work / "tokenizer")
+    elif stage == "autoencoder":
+        train_autoencoder.train(work, minutes=choice.autoencoder_minutes, device=device)
+    elif stage == "latents" and not latents.exists():
+        vae = model.new_autoencoder().to(device)
+        Checkpoint(work / "autoencoder.pt", {"vae": vae}).load()
+        dataset.encode(vae, latents, count=choice.scenes, device=device)
+    elif stage == "scorer":
+        scorer.train(work, minutes=choice.scorer_minutes, device=device)
+    elif stage == "unet":
+        train_unet.train(work, minutes=choice.minutes, device=device, processes=choice.processes)
+    elif stage == "bundle":
+        bundle.write(work, model.FOLDER)
+
+
+if __name__ == "__main__":
+    main()

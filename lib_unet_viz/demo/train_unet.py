@@ -1,0 +1,129 @@
+"""Train the bundled model's U-Net and text encoder together, on encoded scenes."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import distributed, multiprocessing
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from transformers import CLIPTokenizer
+
+from lib_unet_viz.demo import dataset, model
+from lib_unet_viz.demo.checkpoint import Checkpoint
+from lib_unet_viz.demo.scenes import caption
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BATCH = 32
+LEARNING_RATE = 1e-3
+WARM_UP = 300  # steps
+MIN_SNR = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"
+FOREGROUND = 2.0  # how much more a latent position wholly inside an object counts
+NO_CAPTION = 0.1  # share of samples that train the unconditional half
+
+
+class TextToNoise(torch.nn.Module):
+    """Text encoder and U-Net as one module, so that they are averaged together."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.text_encoder = model.new_text_encoder(vocabulary)
+        self.unet = model.new_unet()
+
+    def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Predicted noise (sample, channel, y, x)."""
+        noise: torch.Tensor = self.unet(latents, timesteps, self.text_encoder(ids)[0]).sample
+        return noise
+
+
+def train(folder: Path, *, minutes: float, device: str, processes: int = 1, seed: int = 3) -> None:
+    """Train for the given time in all, or go on from `folder`; the learning rate ends at 0 with the time.
+
+    On a CPU, several single-threaded processes that share gradients are faster than one with as many threads,
+    whenever something else runs too.
+    """
+    if processes == 1:
+        return _train(0, 1, folder, minutes, device, seed)
+    multiprocessing.spawn(_train, (processes, folder, minutes, device, seed), nprocs=processes)
+    return None
+
+
+def _train(rank: int, processes: int, folder: Path, minutes: float, device: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    if processes > 1:
+        torch.set_num_threads(1)
+        meeting = f"file://{(folder / f'meeting-{os.getppid()}').resolve()}"
+        distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
+    data = dataset.load(folder / "latents.safetensors")
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    network = TextToNoise(len(tokenizer)).to(device)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=LEARNING_RATE, weight_decay=1e-2, betas=(0.9, 0.99), fused=True
+    )
+    state = Checkpoint(folder / "unet.pt", {"network": network, "average": average, "optimizer": optimizer})
+    spent = state.load()
+    rng = np.random.default_rng((seed, state.step, rank))
+    torch.manual_seed(int(rng.integers(2**31)))
+    start = time.monotonic() - spent
+    while True:
+        done = _agreed((time.monotonic() - start) / 60 / minutes, processes)
+        if done >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * min(1, (state.step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * done))
+        loss = _loss(network, data, tokenizer, rng, BATCH // processes)
+        optimizer.zero_grad(set_to_none=False)
+        loss.backward()
+        _share_gradients(network, processes)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        if rank == 0:
+            average.update_parameters(network)
+            state.advance(loss=loss.item(), seconds=time.monotonic() - start)
+        else:
+            state.step += 1
+    if rank == 0:
+        state.save()
+
+
+def _loss(
+    network: TextToNoise, data: dataset.Dataset, tokenizer: CLIPTokenizer, rng: np.random.Generator, count: int
+) -> torch.Tensor:
+    """Weighted mean squared error of the predicted noise, on `count` scenes at random timesteps."""
+    device = next(network.parameters()).device
+    picked = rng.integers(0, len(data.latents), count)
+    texts = ["" if rng.random() < NO_CAPTION else caption(data.scenes[i], rng) for i in picked]
+    ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(device)
+    clean = data.latents[picked].to(device) * data.scaling_factor
+    signal = model.new_scheduler().alphas_cumprod.to(device)
+    noise, steps = torch.randn_like(clean), torch.randint(0, len(signal), (count,), device=device)
+    kept = signal[steps][:, None, None, None]
+    guess = network(kept.sqrt() * clean + (1 - kept).sqrt() * noise, steps, ids)
+    snr = kept / (1 - kept)
+    weight = (1 + FOREGROUND * data.foreground[picked].to(device)) * snr.clamp(max=MIN_SNR) / snr
+    return (weight * (guess - noise) ** 2).mean()
+
+
+def _share_gradients(network: TextToNoise, processes: int) -> None:
+    if processes > 1:
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        distributed.all_reduce(flat)
+        for gradient, mean in zip(gradients, flat.div_(processes).split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+
+def _agreed(done: float, processes: int) -> float:
+    """The first process's clock, so that all stop at the same step."""
+    if processes == 1:
+        return done
+    clock = torch.tensor(done, dtype=torch.float64)
+    distributed.broadcast(clock, 0)
+    return float(clock)
