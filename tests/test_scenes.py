@@ -17,7 +17,9 @@ def test_masks_are_exact_and_things_do_not_touch() -> None:
         scene = draw_scene(rng, pattern="plain")
         assert scene.masks.sum(0).max() == 1
         for thing, mask in zip(scene.things, scene.masks, strict=True):
-            inner = mask & np.roll(mask, 1, 0) & np.roll(mask, -1, 0) & np.roll(mask, 1, 1) & np.roll(mask, -1, 1)
+            inner = (
+                mask & np.roll(mask, 1, 0) & np.roll(mask, -1, 0) & np.roll(mask, 1, 1) & np.roll(mask, -1, 1)
+            )
             assert inner.sum() > 50
             assert (scene.picture[inner] == COLORS[thing.color]).mean() > 0.9
         outside = scene.picture[~scene.masks.any(0)]

@@ -1,4 +1,4 @@
-"""Put the trained parts together: the folder that the package carries, in diffusers' layout and half precision."""
+"""Put the trained parts together: the package's folder, in diffusers' layout and half precision."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from torch.optim.swa_utils import AveragedModel
 from transformers import CLIPTokenizer
 
@@ -18,14 +18,18 @@ from lib_unet_viz.demo.train_autoencoder import pictures
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diffusers import AutoencoderKL
-
 
 def write(work: Path, folder: Path) -> None:
-    """Write the pipeline, the scorer and the logs of training from `work` to `folder`."""
+    """Write the pipeline, the scorer and the logs of training from `work` to `folder`.
+
+    A part that was not trained in `work` stays as the folder has it.
+    """
     tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
     vae = model.new_autoencoder()
-    Checkpoint(work / "autoencoder.pt", {"vae": vae}).load()
+    if (work / "autoencoder.pt").exists():
+        Checkpoint(work / "autoencoder.pt", {"vae": vae}).load()
+    else:
+        vae = AutoencoderKL.from_pretrained(folder, subfolder="vae")
     average = AveragedModel(train_unet.TextToNoise(len(tokenizer)))
     Checkpoint(work / "unet.pt", {"average": average}).load()
     vae.register_to_config(scaling_factor=dataset.load(work / "latents.safetensors").scaling_factor)
@@ -41,16 +45,17 @@ def write(work: Path, folder: Path) -> None:
         requires_safety_checker=False,
     )
     pipe.to(torch.float16).save_pretrained(folder)
-    judge = scorer.Scorer()
-    Checkpoint(work / "scorer.pt", {"scorer": judge}).load()
-    scorer.save(judge, folder / scorer.FILE.name)
+    if (work / "scorer.pt").exists():
+        judge = scorer.Scorer()
+        Checkpoint(work / "scorer.pt", {"scorer": judge}).load()
+        scorer.save(judge, folder / scorer.FILE.name)
     for log in work.glob("*.jsonl"):
         shutil.copy(log, folder / log.name)
 
 
 @torch.no_grad()
 def _preview_matrix(vae: AutoencoderKL) -> list[list[float]]:
-    """Least-squares map from a scaled latent's channels and 1 to RGB in [-1, 1], for previews without decoding."""
+    """Least-squares map from a scaled latent's channels and 1 to RGB in [-1, 1], for previews."""
     real = pictures(np.random.default_rng(0), 64)[:, :3]
     latent = vae.encode(real).latent_dist.mean * vae.config.scaling_factor
     known = torch.cat([latent, torch.ones_like(latent[:, :1])], 1).permute(0, 2, 3, 1).flatten(0, 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +43,11 @@ class Checkpoint:
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value / 50
         if self.step % 50 == 0:
-            record = {"step": self.step, "seconds": round(seconds), **{k: round(v, 5) for k, v in self._sums.items()}}
+            record = {
+                "step": self.step,
+                "seconds": round(seconds),
+                **{k: round(v, 5) for k, v in self._sums.items()},
+            }
             with self.path.with_suffix(".jsonl").open("a") as log:
                 log.write(json.dumps(record) + "\n")
             self._sums = {}
@@ -56,5 +59,5 @@ class Checkpoint:
         temporary = self.path.with_suffix(".tmp")
         state = {name: part.state_dict() for name, part in self.parts.items()}
         torch.save({**state, "step": self.step, "seconds": self.seconds}, temporary)
-        os.replace(temporary, self.path)
+        temporary.replace(self.path)
         self._saved = time.monotonic()

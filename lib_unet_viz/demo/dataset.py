@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -26,8 +25,8 @@ CHUNK = 32
 
 @dataclass(frozen=True)
 class Dataset:
-    """Latents float32 (scene, channel, y, x), not yet scaled; foreground (scene, 1, y, x) in [0, 1]; the scenes
-    without their pictures and masks."""
+    """Latents float32 (scene, channel, y, x), not yet scaled; foreground (scene, 1, y, x) in [0, 1]; the
+    scenes without their pictures and masks."""
 
     latents: torch.Tensor
     foreground: torch.Tensor
@@ -41,7 +40,12 @@ class Dataset:
 
 @torch.no_grad()
 def encode(
-    vae: AutoencoderKL, path: Path, *, count: int, device: str, progress: Callable[[float], None] = lambda done: None
+    vae: AutoencoderKL,
+    path: Path,
+    *,
+    count: int,
+    device: str,
+    progress: Callable[[float], None] = lambda done: None,
 ) -> None:
     """Draw `count` scenes, encode them and write them to `path`."""
     rng = np.random.default_rng(2)
@@ -60,9 +64,11 @@ def encode(
         progress((start + CHUNK) / count)
     temporary = path.with_suffix(".tmp")
     save_file(
-        {"latents": torch.cat(latents).contiguous(), "foreground": torch.cat(foreground).contiguous()}, temporary, {"scenes": json.dumps(said)}
+        {"latents": torch.cat(latents).contiguous(), "foreground": torch.cat(foreground).contiguous()},
+        temporary,
+        {"scenes": json.dumps(said)},
     )
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load(path: Path) -> Dataset:

@@ -1,7 +1,7 @@
 """Export the bundled model as a webui checkpoint: `python -m lib_unet_viz.demo.export FOLDER`.
 
-Writes `unet-viz-demo.safetensors` with Stable Diffusion's own key names, the `.yaml` that the webui reads beside
-it, and the folder with the text encoder and tokenizer that the `.yaml` names.
+Writes `unet-viz-demo.safetensors` with Stable Diffusion's own key names, the `.yaml` that the webui reads
+beside it, and the folder with the text encoder and tokenizer that the `.yaml` names.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def export(folder: Path, *, source: Path = model.FOLDER) -> Path:
 
 def unet_key(name: str) -> str:
     """diffusers' name of a U-Net weight to Stable Diffusion's; raises KeyError for a name that SD 1 lacks."""
-    if match := re.match(r"(down|up)_blocks\.(\d)\.(resnets|attentions|downsamplers|upsamplers)\.(\d)\.(.+)", name):
+    if match := re.match(
+        r"(down|up)_blocks\.(\d)\.(resnets|attentions|downsamplers|upsamplers)\.(\d)\.(.+)", name
+    ):
         side, level, kind, index, rest = match.groups()
         if side == "down":
             block = 3 if kind == "downsamplers" else 1 + int(index)
@@ -168,7 +170,9 @@ def _yaml(source: Path, encoder: Path) -> str:
 
 def main() -> None:
     """Read the command line and export."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="such as stable-diffusion-webui/models/Stable-diffusion")
     export(parser.parse_args().folder)
 

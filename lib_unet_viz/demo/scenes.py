@@ -32,7 +32,12 @@ COLORS = {
     "pink": (250, 140, 190),
 }
 RADII = {"small": 17.0, "medium": 23.0, "big": 31.0}  # pixels, of the circle around the object
-BACKGROUNDS = {"gray": (128, 128, 128), "black": (16, 16, 16), "white": (242, 242, 242), "brown": (110, 75, 45)}
+BACKGROUNDS = {
+    "gray": (128, 128, 128),
+    "black": (16, 16, 16),
+    "white": (242, 242, 242),
+    "brown": (110, 75, 45),
+}
 PATTERNS = ("plain", "striped", "checkered", "dotted")
 PATTERN_ODDS = (0.76, 0.08, 0.08, 0.08)
 
@@ -103,7 +108,7 @@ def _choose(rng: np.random.Generator, count: int, distinct: bool) -> list[tuple[
 
 
 def _place(kinds: list[tuple[str, str]], rng: np.random.Generator) -> tuple[Thing, ...]:
-    """Size and put things so that none touches another or the border; where one finds no place, start again."""
+    """Size and put things so that none touches another or the border; without a place, start again."""
     while True:
         placed: list[Thing] = []
         for shape, color in kinds:
@@ -126,8 +131,10 @@ def _coverage(thing: Thing) -> NDArray[np.float32]:
     r = RADII[thing.size] * SUPERSAMPLE
 
     def polygon(points: list[tuple[float, float]]) -> None:  # points: (angle in turns from the top, radius)
-        draw.polygon([(x + q * r * math.sin(a * math.tau), y - q * r * math.cos(a * math.tau)) for a, q in points],
-                     fill=255)
+        draw.polygon(
+            [(x + q * r * math.sin(a * math.tau), y - q * r * math.cos(a * math.tau)) for a, q in points],
+            fill=255,
+        )
 
     if thing.shape in ("circle", "ring"):
         draw.ellipse((x - r, y - r, x + r, y + r), fill=255)
@@ -143,7 +150,7 @@ def _coverage(thing: Thing) -> NDArray[np.float32]:
         arm = r * 0.33
         draw.rectangle((x - arm, y - r, x + arm, y + r), fill=255)
         draw.rectangle((x - r, y - arm, x + r, y + arm), fill=255)
-    return np.asarray(image.reduce(SUPERSAMPLE), dtype=np.float32) / 255
+    return np.asarray(image.reduce(SUPERSAMPLE), dtype=np.float32) / np.float32(255)
 
 
 def _paint_background(background: str, pattern: str, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from lib_unet_viz.heatmap import Method
 
 STEPS, CFG, BATCH = 30, 7.5, 20
-Progress = "Callable[[float, str], None]"
 
 
 def score(
@@ -44,13 +43,17 @@ def score(
     progress(0.0, "scorer on drawn scenes")
     pictures: dict[str, float] = {"scorer_on_drawn": judge.accuracy(scorer, count=max(count, 200), seed=seed)}
     for objects, name in ((1, "one_object"), (2, "two_objects")):
-        pictures[name] = _found(
-            model, scorer, objects=objects, count=count, seed=seed, progress=lambda done, at=objects, text=name: progress(
-                0.05 + 0.4 * (at - 1 + done), f"pictures: {text}"
-            )
-        )
-    methods = maps(model, count=count, seed=seed, progress=lambda done: progress(0.85 + 0.15 * done, "maps"))
+        part = _part(progress, 0.4 * objects - 0.35, 0.4, f"pictures: {name}")
+        pictures[name] = _found(model, scorer, objects=objects, count=count, seed=seed, progress=part)
+    methods = maps(model, count=count, seed=seed, progress=_part(progress, 0.85, 0.15, "maps"))
     return {"pictures": pictures, "maps": {"default": heatmap.DEFAULT, "two_objects": methods}}
+
+
+def _part(
+    progress: Callable[[float, str], None], start: float, length: float, doing: str
+) -> Callable[[float], None]:
+    """Progress of one part in [0, 1], told as progress of the whole."""
+    return lambda done: progress(start + length * done, doing)
 
 
 def held_out(*, objects: int, count: int, seed: int) -> list[tuple[Scene, str]]:
@@ -76,7 +79,9 @@ def maps(
         picture = Image.fromarray(scene.picture)
         layers = {"vxa": heatmap.MIDDLE}
         traces = {
-            spec: vxa.trace_picture(model, picture, text, blocks=spec, timestep=timestep, noise_seeds=(index,))
+            spec: vxa.trace_picture(
+                model, picture, text, blocks=spec, timestep=timestep, noise_seeds=(index,)
+            )
             for spec in {chosen, heatmap.MIDDLE}
         }
         for method, judged in results.items():
@@ -86,7 +91,10 @@ def maps(
                 judged.append(judge_map(found.resized(mask.shape), mask))
         progress((index + 1) / count)
     return {
-        method: {"pointing": float(np.mean([p for p, _ in judged])), "miou": float(np.mean([i for _, i in judged]))}
+        method: {
+            "pointing": float(np.mean([p for p, _ in judged])),
+            "miou": float(np.mean([i for _, i in judged])),
+        }
         for method, judged in results.items()
     }
 
@@ -99,14 +107,22 @@ def judge_map(heat: np.ndarray, mask: np.ndarray) -> tuple[bool, float]:
 
 
 def _found(
-    model: Pipeline, scorer: judge.Scorer, *, objects: int, count: int, seed: int, progress: Callable[[float], None]
+    model: Pipeline,
+    scorer: judge.Scorer,
+    *,
+    objects: int,
+    count: int,
+    seed: int,
+    progress: Callable[[float], None],
 ) -> float:
     """Share of captions of which the scorer finds every named object in the generated picture."""
     hits = 0
     held = held_out(objects=objects, count=count, seed=seed)
     for at in range(0, count, BATCH):
         batch = held[at : at + BATCH]
-        for (scene, _), kinds in zip(batch, scorer.found(draw(model, [text for _, text in batch], seed + at)), strict=True):
+        for (scene, _), kinds in zip(
+            batch, scorer.found(draw(model, [text for _, text in batch], seed + at)), strict=True
+        ):
             hits += judge.truth(scene) <= kinds
         progress(min(1.0, (at + BATCH) / count))
     return hits / count

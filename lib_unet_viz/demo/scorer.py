@@ -18,18 +18,26 @@ from torch.nn import functional
 
 from lib_unet_viz.demo import model
 from lib_unet_viz.demo.checkpoint import Checkpoint
-from lib_unet_viz.demo.scenes import COLORS, SHAPES, Scene, draw_scene
+from lib_unet_viz.demo.scenes import COLORS, RADII, SHAPES, SIZE, Scene, draw_scene
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    Pictures = NDArray[np.uint8]
+
 FILE = model.FOLDER / "scorer.safetensors"
-KINDS = tuple((color, shape) for color in COLORS for shape in SHAPES)
+ANSWERS = 1 + len(COLORS) + len(SHAPES)
+PLACE = 16  # pixels
 BATCH = 48
 
 
 class Scorer(nn.Module):
-    """Pictures float32 (image, channel, y, x) in [-1, 1] to logits (image, kind): is there a red circle, ...?"""
+    """Pictures float32 (image, channel, y, x) in [-1, 1] to logits (image, answer, y, x), a place per 16.
+
+    The answers of a place: is an object's middle here (1); which colour (8); which shape (6).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,19 +46,24 @@ class Scorer(nn.Module):
         for before, after in zip(widths, widths[1:], strict=False):
             stages += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(8, after), nn.SiLU()]
             stages += [nn.Conv2d(after, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU()]
-        self.features = nn.Sequential(*stages)
-        self.kinds = nn.Sequential(nn.Conv2d(widths[-1], 192, 3, padding=1), nn.SiLU(), nn.Conv2d(192, len(KINDS), 1))
+        stages += [nn.Conv2d(widths[-1], 128, 3, padding=1), nn.SiLU(), nn.Conv2d(128, ANSWERS, 1)]
+        self.layers = nn.Sequential(*stages)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """The strongest answer over all places: an object counts wherever it is."""
-        logits: torch.Tensor = self.kinds(self.features(pictures)).amax(dim=(2, 3))
+        """The logits."""
+        logits: torch.Tensor = self.layers(pictures)
         return logits
 
     @torch.no_grad()
-    def found(self, pictures: np.ndarray) -> list[set[tuple[str, str]]]:
-        """Which (color, shape) each of the pictures, uint8 (image, y, x, rgb), shows."""
-        seen = self(_tensor(pictures)) > 0
-        return [{kind for kind, there in zip(KINDS, row.tolist(), strict=True) if there} for row in seen]
+    def found(self, pictures: Pictures) -> list[set[tuple[str, str]]]:
+        """The (color, shape) of every object in each of the pictures, uint8 (image, y, x, rgb)."""
+        there, color, shape = self(_tensor(pictures)).split((1, len(COLORS), len(SHAPES)), dim=1)
+        strongest = there == functional.max_pool2d(there, 3, stride=1, padding=1)
+        sets: list[set[tuple[str, str]]] = [set() for _ in pictures]
+        for image, _, y, x in ((there > 0) & strongest).nonzero().tolist():
+            kind = (list(COLORS)[color[image, :, y, x].argmax()], SHAPES[shape[image, :, y, x].argmax()])
+            sets[image].add(kind)
+        return sets
 
 
 def load(path: Path = FILE) -> Scorer:
@@ -74,8 +87,11 @@ def accuracy(scorer: Scorer, *, count: int, seed: int) -> float:
     """Share of freshly drawn scenes of which it finds exactly the kinds that are there."""
     rng = np.random.default_rng((seed, 7))
     scenes = [draw_scene(rng) for _ in range(count)]
-    found = [kinds for at in range(0, count, 50)
-             for kinds in scorer.found(np.stack([scene.picture for scene in scenes[at : at + 50]]))]
+    found = [
+        kinds
+        for at in range(0, count, 50)
+        for kinds in scorer.found(np.stack([scene.picture for scene in scenes[at : at + 50]]))
+    ]
     return float(np.mean([truth(scene) == kinds for scene, kinds in zip(scenes, found, strict=True)]))
 
 
@@ -90,11 +106,10 @@ def train(folder: Path, *, minutes: float, device: str, seed: int = 4) -> Scorer
     start = time.monotonic() - spent
     while (done := (time.monotonic() - start) / 60 / minutes) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * 0.5 * (1 + math.cos(math.pi * done))
+            group["lr"] = 2e-3 * min(1, (state.step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * done))
         scenes = [draw_scene(rng) for _ in range(BATCH)]
         pictures = _soften(_tensor(np.stack([scene.picture for scene in scenes])), rng).to(device)
-        target = torch.tensor([[float(kind in truth(scene)) for kind in KINDS] for scene in scenes], device=device)
-        loss = functional.binary_cross_entropy_with_logits(scorer(pictures), target)
+        loss = _loss(scorer(pictures), torch.from_numpy(_truth_at_places(scenes)).to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -103,7 +118,33 @@ def train(folder: Path, *, minutes: float, device: str, seed: int = 4) -> Scorer
     return scorer.cpu().eval()
 
 
-def _tensor(pictures: np.ndarray) -> torch.Tensor:
+def _loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Cross-entropies of the three answers; truth as `_truth_at_places` gives it."""
+    there, color, shape = logits.split((1, len(COLORS), len(SHAPES)), dim=1)
+    known = truth[:, 0] >= 0
+    loss = functional.binary_cross_entropy_with_logits(there[:, 0][known], truth[:, 0][known].float())
+    for answer, index in ((color, 1), (shape, 2)):
+        loss = loss + functional.cross_entropy(answer, truth[:, index], ignore_index=-1)
+    return loss
+
+
+def _truth_at_places(scenes: list[Scene]) -> NDArray[np.int64]:
+    """What is right at each place: (image, 3, y, x): object 1, none 0, unsure -1; colour; shape (or -1)."""
+    sides = np.arange(SIZE // PLACE) * PLACE + PLACE / 2
+    truth = np.full((len(scenes), 3, len(sides), len(sides)), -1)
+    truth[:, 0] = 0
+    for image, scene in enumerate(scenes):
+        for thing in scene.things:
+            away = np.hypot(sides[:, None] - thing.center[0], sides[None] - thing.center[1])
+            truth[image, 0][away < RADII[thing.size]] = -1
+            middle = away < max(RADII[thing.size] / 2, PLACE * 0.72)
+            truth[image, 0][middle] = 1
+            truth[image, 1][middle] = list(COLORS).index(thing.color)
+            truth[image, 2][middle] = SHAPES.index(thing.shape)
+    return truth
+
+
+def _tensor(pictures: Pictures) -> torch.Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

@@ -22,13 +22,16 @@ WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 
 
 def build(folder: Path, *, captions: int = 4000, merges: int = 600) -> int:
-    """Learn merges from captions and write `vocab.json`, `merges.txt` and the configuration; vocabulary's size."""
+    """Learn merges from captions; write vocabulary, merges and configuration; the vocabulary's size."""
     rng = np.random.default_rng(0)
     corpus = [caption(draw_scene(rng), rng) for _ in range(captions)]
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(WORDS), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Split(Regex(WORDS), "removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer.train_from_iterator(
@@ -39,7 +42,13 @@ def build(folder: Path, *, captions: int = 4000, merges: int = 600) -> int:
     )
     learned = json.loads(tokenizer.to_str())["model"]["merges"]
     pairs = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in learned]
-    names = [*alphabet, *(letter + "</w>" for letter in alphabet), *("".join(pair) for pair in pairs), BOS, EOS]
+    names = [
+        *alphabet,
+        *(letter + "</w>" for letter in alphabet),
+        *("".join(pair) for pair in pairs),
+        BOS,
+        EOS,
+    ]
     vocabulary = {name: index for index, name in enumerate(dict.fromkeys(names))}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")

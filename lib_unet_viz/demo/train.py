@@ -1,6 +1,7 @@
-"""Train the bundled model from nothing: `python -m lib_unet_viz.demo.train`. Stop it and call it again: it goes on.
+"""Train the bundled model from nothing: `python -m lib_unet_viz.demo.train`. Called again, it goes on.
 
-Stages: tokenizer, autoencoder, latents (scenes encoded once), scorer, unet (with the text encoder), bundle.
+Stages: tokenizer, autoencoder, latents (scenes encoded once), scorer, unet (with the text encoder),
+bundle (into the package), report (loss curves and a sheet of samples, into docs/).
 """
 
 from __future__ import annotations
@@ -9,22 +10,29 @@ import argparse
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKL
 
-from lib_unet_viz.demo import bundle, dataset, model, scorer, tokenizer, train_autoencoder, train_unet
+from lib_unet_viz.demo import bundle, dataset, model, report, scorer, tokenizer, train_autoencoder, train_unet
 from lib_unet_viz.demo.checkpoint import Checkpoint
 
-STAGES = ("tokenizer", "autoencoder", "latents", "scorer", "unet", "bundle")
+STAGES = ("tokenizer", "autoencoder", "latents", "scorer", "unet", "bundle", "report")
 
 
 def main() -> None:
     """Read the command line and run the stages asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("stages", nargs="*", choices=[*STAGES, []], default=list(STAGES))
     parser.add_argument("--work", type=Path, default=Path("training"), help="folder of states and logs")
     parser.add_argument("--minutes", type=float, default=100, help="of the unet stage, in all (default 100)")
     parser.add_argument("--autoencoder-minutes", type=float, default=13)
     parser.add_argument("--scorer-minutes", type=float, default=8)
     parser.add_argument("--scenes", type=int, default=24_000, help="scenes encoded for the unet stage")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of the report's pictures")
+    parser.add_argument(
+        "--bundled", action="store_true", help="start from the bundled weights, not from nothing"
+    )
     parser.add_argument("--processes", type=int, default=1, help="of the unet stage, on a CPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     choice = parser.parse_args()
@@ -41,14 +49,20 @@ def _run(stage: str, choice: argparse.Namespace) -> None:
         train_autoencoder.train(work, minutes=choice.autoencoder_minutes, device=device)
     elif stage == "latents" and not latents.exists():
         vae = model.new_autoencoder().to(device)
+        if choice.bundled:
+            vae = AutoencoderKL.from_pretrained(model.FOLDER, subfolder="vae").to(device)
         Checkpoint(work / "autoencoder.pt", {"vae": vae}).load()
         dataset.encode(vae, latents, count=choice.scenes, device=device)
     elif stage == "scorer":
         scorer.train(work, minutes=choice.scorer_minutes, device=device)
     elif stage == "unet":
-        train_unet.train(work, minutes=choice.minutes, device=device, processes=choice.processes)
+        train_unet.train(
+            work, minutes=choice.minutes, device=device, processes=choice.processes, bundled=choice.bundled
+        )
     elif stage == "bundle":
         bundle.write(work, model.FOLDER)
+    elif stage == "report":
+        report.write(choice.docs)
 
 
 if __name__ == "__main__":

@@ -23,14 +23,17 @@ BATCH, CROP = 32, 32  # crops of that many pixels; then as many pixels in whole 
 
 
 def pictures(rng: np.random.Generator, count: int, side: int = SIZE) -> torch.Tensor:
-    """Drawn scenes, or crops around their objects (4 a scene), float32 (image, channel, y, x) in [-1, 1]; a fourth
-    channel is 1 where an object is."""
+    """Drawn scenes, or crops around their objects (4 a scene), float32 (image, channel, y, x) in [-1, 1]; a
+    fourth channel is 1 where an object is."""
     crops: list[np.ndarray] = []
     while len(crops) < count:
         scene = draw_scene(rng)
-        whole = np.concatenate([scene.picture, scene.masks.any(0)[..., None] * np.uint8(255)], axis=2)
+        objects = np.asarray(scene.masks.any(0), dtype=np.uint8)[..., None] * np.uint8(255)
+        whole = np.concatenate([scene.picture, objects], axis=2)
         for _ in range(1 if side == SIZE else 4):
-            center = np.array(scene.things[rng.integers(len(scene.things))].center) + rng.normal(0, side / 2, 2)
+            center = np.array(scene.things[rng.integers(len(scene.things))].center) + rng.normal(
+                0, side / 2, 2
+            )
             y, x = np.clip(center - side / 2, 0, SIZE - side).astype(int)
             crops.append(whole[y : y + side, x : x + side])
     return torch.from_numpy(np.stack(crops[:count])).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -49,7 +52,9 @@ def train(folder: Path, *, minutes: float, device: str, seed: int = 1) -> None:
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, state.step / 100 + 0.01) * (1 - done) ** 0.5
         is_whole = done > 0.5
-        batch = pictures(rng, BATCH * CROP**2 // SIZE**2 if is_whole else BATCH, SIZE if is_whole else CROP).to(device)
+        batch = pictures(
+            rng, BATCH * CROP**2 // SIZE**2 if is_whole else BATCH, SIZE if is_whole else CROP
+        ).to(device)
         real, weight = batch[:, :3], 1 + OBJECTS * (batch[:, 3:] + 1) / 2
         latent = vae.encode(real).latent_dist
         fake = vae.decode(latent.sample()).sample

@@ -9,22 +9,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import distributed, multiprocessing
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import distributed
+from torch.multiprocessing.spawn import spawn
+from torch.optim.swa_utils import AveragedModel
 from transformers import CLIPTokenizer
 
 from lib_unet_viz.demo import dataset, model
 from lib_unet_viz.demo.checkpoint import Checkpoint
 from lib_unet_viz.demo.scenes import caption
+from lib_unet_viz.hosts.diffusers_models import load_demo
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 BATCH = 32
 LEARNING_RATE = 1e-3
 WARM_UP = 300  # steps
 MIN_SNR = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"
 FOREGROUND = 2.0  # how much more a latent position wholly inside an object counts
+SLOWEST_DECAY = 0.999
 NO_CAPTION = 0.1  # share of samples that train the unconditional half
 
 
@@ -36,25 +41,37 @@ class TextToNoise(torch.nn.Module):
         self.text_encoder = model.new_text_encoder(vocabulary)
         self.unet = model.new_unet()
 
+    def load_bundled(self) -> None:
+        """Take the weights that the package carries."""
+        pipe = load_demo()
+        self.text_encoder.load_state_dict(pipe.text_encoder.state_dict())
+        self.unet.load_state_dict(pipe.unet.state_dict())
+
     def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """Predicted noise (sample, channel, y, x)."""
         noise: torch.Tensor = self.unet(latents, timesteps, self.text_encoder(ids)[0]).sample
         return noise
 
 
-def train(folder: Path, *, minutes: float, device: str, processes: int = 1, seed: int = 3) -> None:
+def train(
+    folder: Path, *, minutes: float, device: str, processes: int = 1, seed: int = 3, bundled: bool = False
+) -> None:
     """Train for the given time in all, or go on from `folder`; the learning rate ends at 0 with the time.
+
+    bundled: where `folder` has no state yet, start from the weights that the package carries.
 
     On a CPU, several single-threaded processes that share gradients are faster than one with as many threads,
     whenever something else runs too.
     """
     if processes == 1:
-        return _train(0, 1, folder, minutes, device, seed)
-    multiprocessing.spawn(_train, (processes, folder, minutes, device, seed), nprocs=processes)
+        return _train(0, 1, folder, minutes, device, seed, bundled)
+    spawn(_train, (processes, folder, minutes, device, seed, bundled), nprocs=processes)
     return None
 
 
-def _train(rank: int, processes: int, folder: Path, minutes: float, device: str, seed: int) -> None:
+def _train(
+    rank: int, processes: int, folder: Path, minutes: float, device: str, seed: int, bundled: bool
+) -> None:
     torch.manual_seed(seed)
     if processes > 1:
         torch.set_num_threads(1)
@@ -63,7 +80,9 @@ def _train(rank: int, processes: int, folder: Path, minutes: float, device: str,
     data = dataset.load(folder / "latents.safetensors")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     network = TextToNoise(len(tokenizer)).to(device)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    if bundled:
+        network.load_bundled()
+    average = AveragedModel(network, multi_avg_fn=_follow)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=LEARNING_RATE, weight_decay=1e-2, betas=(0.9, 0.99), fused=True
     )
@@ -77,7 +96,9 @@ def _train(rank: int, processes: int, folder: Path, minutes: float, device: str,
         if done >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1, (state.step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * done))
+            group["lr"] = (
+                LEARNING_RATE * min(1, (state.step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * done))
+            )
         loss = _loss(network, data, tokenizer, rng, BATCH // processes)
         optimizer.zero_grad(set_to_none=False)
         loss.backward()
@@ -93,8 +114,19 @@ def _train(rank: int, processes: int, folder: Path, minutes: float, device: str,
         state.save()
 
 
+@torch.no_grad()
+def _follow(average: Tensors, current: Tensors, count: torch.Tensor | int) -> None:
+    """Exponential moving average that forgets its untrained start: at most the last thousand steps count."""
+    decay = min(SLOWEST_DECAY, (1 + float(count)) / (10 + float(count)))
+    torch._foreach_lerp_(average, current, 1 - decay)
+
+
 def _loss(
-    network: TextToNoise, data: dataset.Dataset, tokenizer: CLIPTokenizer, rng: np.random.Generator, count: int
+    network: TextToNoise,
+    data: dataset.Dataset,
+    tokenizer: CLIPTokenizer,
+    rng: np.random.Generator,
+    count: int,
 ) -> torch.Tensor:
     """Weighted mean squared error of the predicted noise, on `count` scenes at random timesteps."""
     device = next(network.parameters()).device
@@ -108,7 +140,8 @@ def _loss(
     guess = network(kept.sqrt() * clean + (1 - kept).sqrt() * noise, steps, ids)
     snr = kept / (1 - kept)
     weight = (1 + FOREGROUND * data.foreground[picked].to(device)) * snr.clamp(max=MIN_SNR) / snr
-    return (weight * (guess - noise) ** 2).mean()
+    loss: torch.Tensor = (weight * (guess - noise) ** 2).mean()
+    return loss
 
 
 def _share_gradients(network: TextToNoise, processes: int) -> None:
@@ -116,7 +149,9 @@ def _share_gradients(network: TextToNoise, processes: int) -> None:
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         distributed.all_reduce(flat)
-        for gradient, mean in zip(gradients, flat.div_(processes).split([g.numel() for g in gradients]), strict=True):
+        for gradient, mean in zip(
+            gradients, flat.div_(processes).split([g.numel() for g in gradients]), strict=True
+        ):
             gradient.copy_(mean.view_as(gradient))
 
 
