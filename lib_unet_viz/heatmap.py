@@ -7,12 +7,13 @@ Methods, by name:
             (benkyoujouzu, "Visualize Cross-Attention" extension, 2022)
 `daam`      bicubic upsampling, mean over layers and heads, sum over steps
             (Tang et al. 2023, "What the DAAM: Interpreting Stable Diffusion Using Cross Attention")
-`rescaled`  as `daam`, then each pixel normalised over the content tokens, then each token's range stretched to
-            [0, 1] (per-pixel rescaling as in "GoCA", arXiv 2603.06178)
+`rescaled`  as `daam`, then each pixel normalised over the content tokens, then each token's range stretched
+            to [0, 1] (per-pixel rescaling as in "GoCA", arXiv 2603.06178)
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -69,7 +70,11 @@ def word_maps(
     """
     if method not in METHODS:
         raise ValueError(f"{method!r} is no method; allowed: {', '.join(METHODS)}")
-    maps = [m for m in trace.attention.all(what="QK", kind="cross", half=half, image=image, sub=sub) if not m.tokens]
+    maps = [
+        m
+        for m in trace.attention.all(what="QK", kind="cross", half=half, image=image, sub=sub)
+        if not m.tokens
+    ]
     maps = [m for m in maps if m.key.step is None] or maps  # means over steps, where the trace has them
     if not maps:
         raise ValueError(f"the trace holds no cross-attention (QK) of image {image}, {half}: record it first")
@@ -82,13 +87,17 @@ def word_maps(
     return [HeatMap(name, tuple(at), maps_of[list(at)].mean(0)) for name, at in words.items() if at]
 
 
-def aggregate(maps: Sequence[AttentionMap], method: Method, *, content: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Reduce maps (head, token, y, x) of several layers and steps to (token, y, x), at the finest layer's size."""
+def aggregate(
+    maps: Sequence[AttentionMap], method: Method, *, content: Sequence[int]
+) -> npt.NDArray[np.float32]:
+    """Reduce maps (head, token, y, x) of several layers and steps to (token, y, x), of the finest's size."""
     if method == "vxa":
         middle = [m for m in maps if m.key.block == MIDDLE]
         maps = middle or maps
-        return np.sum([m.numpy().sum(0) for m in maps if m.shape == maps[0].shape], axis=0, dtype=np.float32)
-    size = max((m.shape[-2:] for m in maps), key=lambda s: s[0] * s[1])
+        alike = [m.numpy().sum(0) for m in maps if m.shape == maps[0].shape]
+        summed: npt.NDArray[np.float32] = np.stack(alike).sum(0, dtype=np.float32)
+        return summed
+    size = max(((m.shape[-2], m.shape[-1]) for m in maps), key=math.prod)
     layers: dict[tuple[str, int | None], torch.Tensor] = {}  # (head, token, y, x), summed over steps
     for item in maps:
         site = (item.key.block, item.key.layer)

@@ -1,4 +1,4 @@
-"""Everything a person can choose about a run, in one value: drives the page, the command line and later hosts.
+"""Everything a person can choose about a run, in one value, for the page, the command line and later hosts.
 
 `Settings.from_dict` reads the same from JSON and refuses names and types it does not know.
 """
@@ -61,7 +61,7 @@ class FeatureSettings:
 
 @dataclass(frozen=True)
 class AttentionSettings:
-    """Capturing of attention: Q, K, their product's probabilities (QK), and the values mixed by these (VQK)."""
+    """Capturing of attention: Q, K, their product's probabilities (QK), the values so mixed (VQK)."""
 
     enabled: bool = True
     blocks: str = "M00"
@@ -69,7 +69,9 @@ class AttentionSettings:
     halves: tuple[Half, ...] = ("cond",)
     parts: tuple[AttentionPart, ...] = ("QK",)
     kinds: tuple[Kind, ...] = ("cross",)
-    color: ColorSettings = field(default_factory=lambda: ColorSettings(method="White/Black", transform="Auto [0,1]"))
+    color: ColorSettings = field(
+        default_factory=lambda: ColorSettings(method="White/Black", transform="Auto [0,1]")
+    )
 
     def capture(self) -> Capture | None:
         """What the recorder is asked for; None where switched off. Raises SpecError for a wrong spec."""
@@ -110,7 +112,9 @@ def _fill(base: Any, values: Mapping[str, Any], place: str) -> Any:
         if name not in names:
             raise SettingsError(f"{place} has no {name!r}; allowed: {', '.join(names)}")
         current, where = getattr(base, name), f"{place}.{name}"
-        changes[name] = _fill(current, value, where) if is_dataclass(current) else _checked(value, hints[name], where)
+        changes[name] = (
+            _fill(current, value, where) if is_dataclass(current) else _checked(value, hints[name], where)
+        )
     return replace(base, **changes)
 
 

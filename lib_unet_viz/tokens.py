@@ -1,7 +1,8 @@
 """Words and tokens: which token positions a word of the prompt occupies.
 
-Token texts are the vocabulary's own strings, in CLIP's format: BOS, the prompt, EOS, padding up to the chunk's
-length; `</w>` ends a word. Positions count from 0 = BOS, so position 1 is the first token of the prompt.
+Token texts are the vocabulary's own strings, in CLIP's format: BOS, the prompt, EOS, padding up to the
+chunk's length; `</w>` ends a word. Positions count from 0 = BOS, so position 1 is the first token of the
+prompt.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ def indices(text: str, tokens: Sequence[str]) -> tuple[int, ...]:
     for piece in re.finditer(r"[^,\s]+", text):
         if not piece[0].isdigit() or int(piece[0]) >= len(tokens):
             allowed = (f"0 (BOS) to {len(tokens) - 1}, separated by commas",)
-            raise SpecError(f"{piece[0]!r} is no index of a token", text, piece.start(), piece.end(), allowed=allowed)
+            raise SpecError(
+                f"{piece[0]!r} is no index of a token", text, piece.start(), piece.end(), allowed=allowed
+            )
         found.append(int(piece[0]))
     return tuple(dict.fromkeys(found))
 

@@ -83,20 +83,25 @@ def trace_picture(
         timestep: 0 (the picture as it is, no noise) to `model.timesteps - 1`.
         noise_seeds: one run of the U-Net each.
 
-    Raises ValueError for an empty prompt or a timestep that the model does not have; SpecError for a wrong spec.
+    Raises ValueError for an empty prompt or a timestep that the model lacks; SpecError for a wrong spec.
     """
     if not prompt.strip():
         raise ValueError("the prompt is empty: write what to look for in the picture")
     if not 0 <= timestep < model.timesteps:
-        raise ValueError(f"timestep {timestep} does not exist; allowed: 0 (no noise) to {model.timesteps - 1}")
+        raise ValueError(
+            f"timestep {timestep} does not exist; allowed: 0 (no noise) to {model.timesteps - 1}"
+        )
     spec = blocks if isinstance(blocks, BlockSpec) else BlockSpec.parse(blocks)
     if not any(model.unet.attention(name) for name in spec.names(model.unet)):
-        raise ValueError(f"the prompt reaches none of the blocks {spec.text!r}: choose one with cross-attention")
+        raise ValueError(
+            f"the prompt reaches none of the blocks {spec.text!r}: choose one with cross-attention"
+        )
     ready = prepare(picture, model.native_size)
     latent = model.encode(ready)
     size = (int(latent.shape[-2]), int(latent.shape[-1]))
     call = Call(step=0, total=1, sigma=model.sigma(timestep), rows=(Row(image=0, half="cond"),), size=size)
     meta = {"prompt": prompt, "model": model.name, "timestep": timestep, "noise_seeds": list(noise_seeds)}
+    meta["picture_size"] = [ready.height, ready.width]
     meta["tokens"] = {"cond": model.tokens(prompt)}
     capture = Capture(blocks=spec, mean=True)
     with Recorder(model.unet, attention=capture, calls=lambda args, kwargs: call, meta=meta) as trace:

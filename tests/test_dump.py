@@ -99,6 +99,12 @@ def test_a_file_holds_one_image(tmp_path: Path) -> None:
     assert torch.equal(back.features.one().data, trace.features.one(image=1).data)
 
 
+def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    path = save_trace(made(), tmp_path / "dump.safetensors")
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_budget_refuses_with_the_number(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match=f"{made().nbytes} bytes"):
         save_trace(made(), tmp_path / "one", budget=100)

@@ -8,7 +8,9 @@ from lib_unet_viz.settings import Settings, SettingsError
 
 
 def test_settings_survive_json() -> None:
-    settings = Settings.from_dict({"features": {"blocks": "M00", "color": {"gain": 2}}, "attention": {"parts": ["K"]}})
+    settings = Settings.from_dict(
+        {"features": {"blocks": "M00", "color": {"gain": 2}}, "attention": {"parts": ["K"]}}
+    )
     assert settings.features.blocks == "M00"
     assert settings.features.color.gain == 2.0
     assert settings.attention.parts == ("K",)
@@ -19,7 +21,10 @@ def test_settings_survive_json() -> None:
     ("values", "message"),
     [
         ({"feature": {}}, "settings has no 'feature'; allowed: features, attention"),
-        ({"features": {"color": {"method": "Blue"}}}, "settings.features.color.method is 'Blue'; allowed: White/Black"),
+        (
+            {"features": {"color": {"method": "Blue"}}},
+            "settings.features.color.method is 'Blue'; allowed: White/Black",
+        ),
         ({"features": {"enabled": "yes"}}, "a bool is expected"),
         ({"budget_mb": True}, "a int is expected"),
         ({"attention": {"parts": "QK"}}, "a list is expected"),
@@ -27,7 +32,9 @@ def test_settings_survive_json() -> None:
         ({"features": 3}, "settings.features is 3"),
     ],
 )
-def test_what_is_unknown_or_ill_typed_is_refused_with_what_is_allowed(values: dict[str, object], message: str) -> None:
+def test_what_is_unknown_or_ill_typed_is_refused_with_what_is_allowed(
+    values: dict[str, object], message: str
+) -> None:
     with pytest.raises(SettingsError) as error:
         Settings.from_dict(values)
     assert message in str(error.value)

@@ -5,7 +5,16 @@ import pytest
 from lib_unet_viz import tokens
 from lib_unet_viz.grammar import SpecError
 
-PROMPT = ["<|startoftext|>", "hat</w>", ",</w>", "un", "known</w>", "hat</w>", "<|endoftext|>", "<|endoftext|>"]
+PROMPT = [
+    "<|startoftext|>",
+    "hat</w>",
+    ",</w>",
+    "un",
+    "known</w>",
+    "hat</w>",
+    "<|endoftext|>",
+    "<|endoftext|>",
+]
 
 
 def test_words_join_their_tokens_and_skip_bos_eos_and_padding() -> None:

@@ -46,15 +46,20 @@ def test_noise_has_a_seed_and_none_is_added_at_timestep_0(model: Pipeline, pictu
 def test_noise_is_the_schedules(model: Pipeline) -> None:
     latent = torch.zeros(1, 4, 32, 32)
     kept = model.pipe.scheduler.alphas_cumprod[700]
-    assert model.add_noise(latent, timestep=700, seed=0).std() == pytest.approx(float((1 - kept).sqrt()), rel=0.05)
+    assert model.add_noise(latent, timestep=700, seed=0).std() == pytest.approx(
+        float((1 - kept).sqrt()), rel=0.05
+    )
     assert model.sigma(700) == pytest.approx(float(((1 - kept) / kept).sqrt()))
     assert model.sigma(0) == 0
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((300, 200), (160, 104)), ((20, 500), (64, 504)), ((128, 128), (128, 128)), ((5, 5), (64, 64))]
+    ("size", "expected"),
+    [((300, 200), (160, 104)), ((20, 500), (64, 504)), ((128, 128), (128, 128)), ((5, 5), (64, 64))],
 )
-def test_pictures_of_any_size_become_what_the_model_takes(size: tuple[int, int], expected: tuple[int, int]) -> None:
+def test_pictures_of_any_size_become_what_the_model_takes(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
     ready = vxa.prepare(Image.new("RGBA", size), 128)
     assert ready.mode == "RGB"
     assert all(side % 8 == 0 and side >= 64 for side in ready.size)

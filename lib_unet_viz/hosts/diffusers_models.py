@@ -81,7 +81,7 @@ def _from_folder_or_hub(model: str | Path, path: Path) -> Any:
         name = config.get("_class_name", "model")
         raise LoadError(f"{model} is a {name}: it has no U-Net. Supported: Stable Diffusion 1, 2 and XL")
     options = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in config else {}
-    return DiffusionPipeline.from_pretrained(source, **options)  # type: ignore[no-untyped-call]
+    return DiffusionPipeline.from_pretrained(source, **options)
 
 
 def _may_be_hub_id(model: str) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lib_unet_viz.settings import Settings
 
-# Latent channels to RGB, then an offset, for quick previews of Stable Diffusion 1 (fitted by Birch-san, 2022).
+# Latent channels to RGB, then an offset, for quick previews of Stable Diffusion 1 (Birch-san, 2022).
 PREVIEW = np.array(
     [
         [0.298, 0.207, 0.208],
@@ -155,7 +155,8 @@ class Pipeline:
         """sqrt(alpha_bar) latent + sqrt(1 - alpha_bar) noise (Ho et al. 2020, equation 4)."""
         kept = self.pipe.scheduler.alphas_cumprod[timestep].to(latent)
         noise = torch.randn(latent.shape, generator=torch.Generator("cpu").manual_seed(seed)).to(latent)
-        return kept.sqrt() * latent + (1 - kept).sqrt() * noise
+        noised: torch.Tensor = kept.sqrt() * latent + (1 - kept).sqrt() * noise
+        return noised
 
     def sigma(self, timestep: int) -> float:
         """sqrt((1 - alpha_bar) / alpha_bar); 0 at timestep 0, which stands for no noise."""
@@ -185,7 +186,7 @@ class Pipeline:
 
 
 def _captures(settings: Settings) -> dict[str, Any]:
-    """What a Recorder is to record: the features and attentions asked for, and the means that word maps need."""
+    """What a Recorder is to record: what the settings ask for, and the means that word maps need."""
     attention = [capture for capture in (settings.attention.capture(),) if capture]
     if settings.heatmaps:
         attention.append(Capture(mean=True))

@@ -1,0 +1,219 @@
+"""What each command does, from its parsed options. Each raises what goes wrong; `cli.main` says it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from lib_unet_viz import color, heatmap, sheets, tokens
+from lib_unet_viz import vxa as vxa_module
+from lib_unet_viz.cli import choices, files, progress, report
+from lib_unet_viz.dump import load_trace, save_trace
+from lib_unet_viz.grammar import BlockSpec
+from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.render import Rendered, save_png
+from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Half, Kind, Settings
+
+if TYPE_CHECKING:
+    from lib_unet_viz.trace import Trace
+
+TRANSFORMS = color.TRANSFORMS
+FEATURE_BLOCKS = FeatureSettings().blocks
+ATTENTION_BLOCKS = AttentionSettings().blocks
+MEGABYTE = 1_000_000
+
+
+def app(options: Namespace) -> None:
+    """Open the page; returns when it is closed with Ctrl-C."""
+    from lib_unet_viz.app import launch
+
+    launch(model=options.model, port=options.port, browser=not options.no_browser)
+
+
+def trace(options: Namespace) -> None:
+    """Make a picture, and put it, its dump and its sheets into a folder."""
+    middle = max(1, options.steps // 2)
+    chosen = choices.settings(
+        options, blocks=FEATURE_BLOCKS, attention=ATTENTION_BLOCKS, steps=f"1,{middle},{options.steps}"
+    )
+    with files.staging(options.out) as folder:
+        model = _load(options.model)
+        chosen = _existing(chosen, model)
+        with progress.counting(options.steps, "sampling") as now:
+            traced = model.generate(
+                options.prompt,
+                settings=chosen,
+                negative=options.negative,
+                steps=options.steps,
+                seed=options.seed,
+                cfg=options.cfg,
+                size=options.size,
+                progress=lambda step, _steps, _preview: now(step, "sampling"),
+            )
+        if traced.picture is not None:
+            save_png(traced.picture, folder / "picture.png")
+        save_trace(traced, folder / "trace.safetensors", budget=chosen.budget_mb * MEGABYTE)
+        _sheets(traced, chosen, options, folder)
+    _said(traced, options.out)
+
+
+def vxa(options: Namespace) -> None:
+    """Show where in a picture a prompt's words are."""
+    out, method = (
+        files.picture(options.out),
+        options.method or ("vxa" if options.original else heatmap.DEFAULT),
+    )
+    if options.layer is not None:
+        BlockSpec.parse(options.layer)
+    with Image.open(options.image) as opened:
+        picture = vxa_module.upright(opened)
+    with files.staging(out.parent) as folder:
+        model = _load(options.model)
+        words = _positions(options, model.tokens(options.prompt))
+        layer = options.layer
+        if layer is None:
+            layer = heatmap.MIDDLE if method == "vxa" else vxa_module.default_layers(model.unet)
+        with progress.waiting("looking"):
+            traced = vxa_module.trace_picture(
+                model,
+                picture,
+                options.prompt,
+                blocks=layer,
+                timestep=options.timestep,
+                noise_seeds=(options.noise_seed,),
+            )
+        [found] = heatmap.word_maps(traced, words, method=method)
+        save_png(sheets.word_picture(picture, found, options.mode), folder / out.name)
+    _say(str(out))
+
+
+def blocks(options: Namespace) -> None:
+    """The names of a spec's blocks, or all that is known of them."""
+    spec = BlockSpec.parse(options.spec)
+    model = _load(options.model)
+    names = spec.names(model.unet)
+    if not options.json:
+        _say("\n".join(names))
+        return
+    height, width = options.size or (model.native_size, model.native_size)
+    factor = model.pipe.vae_scale_factor
+    latent = (height // factor, width // factor)
+    _say(_json([report.block(model.unet.blocks[name], latent) for name in names]))
+
+
+def show(options: Namespace) -> None:
+    """What a dump holds."""
+    dump = load_trace(options.dump)
+    _say(
+        json.dumps(report.contents(dump), indent=2, ensure_ascii=False) if options.json else report.text(dump)
+    )
+
+
+def render(options: Namespace) -> None:
+    """Sheets of a dump again."""
+    dump = load_trace(options.dump)
+    dump.meta.setdefault("blocks", sorted({item.key.block for item in (*dump.features, *dump.attention)}))
+    chosen = choices.settings(options, blocks="", attention="", steps="")
+    chosen = _all_recorded(chosen, dump, options)
+    with files.staging(options.out) as folder:
+        _sheets(dump, chosen, options, folder)
+        if not any(folder.iterdir()):
+            raise ValueError(f"nothing in {options.dump} fits; it holds {dump.features}, {dump.attention}")
+    _said(dump, options.out)
+
+
+def score(options: Namespace) -> None:
+    """The model's and the maps' quality."""
+    from lib_unet_viz.demo.score import score as measure
+
+    model = _load(options.model)
+    with progress.counting(1.0, "scoring") as now:
+        found = measure(seed=options.seed, count=options.count, model=model, progress=now)
+    _say(_json(found) if options.json else report.scores(found, count=options.count))
+
+
+# Steps of these ------------------------------------------------------------------------------------------
+
+
+def _load(model: str | None) -> Pipeline:
+    with progress.waiting("loading the model"):
+        return Pipeline.load(model)
+
+
+def _existing(chosen: Settings, model: Pipeline) -> Settings:
+    """The default blocks are Stable Diffusion 1's: only those of them that this model has."""
+    features, attention, names = chosen.features, chosen.attention, model.unet.layout.names
+    if features.blocks == FEATURE_BLOCKS:
+        features = replace(features, blocks=choices.existing(FEATURE_BLOCKS, names))
+    if attention.blocks == ATTENTION_BLOCKS:
+        attention = replace(attention, blocks=choices.existing(ATTENTION_BLOCKS, names))
+    return replace(chosen, features=features, attention=attention)
+
+
+def _all_recorded(chosen: Settings, dump: Trace, options: Namespace) -> Settings:
+    """Whatever the options do not narrow: all halves, parts and kinds that the dump has."""
+
+    halves: tuple[Half, ...] = options.halves or ("cond", "uncond")
+    features = replace(chosen.features, halves=halves)
+    parts = options.parts or tuple(dict.fromkeys(item.key.what for item in dump.attention))
+    kinds: tuple[Kind, ...] = options.kinds or ("cross", "self")
+    attention = replace(chosen.attention, halves=halves, parts=parts, kinds=kinds)
+    return replace(chosen, features=features, attention=attention)
+
+
+def _sheets(traced: Trace, chosen: Settings, options: Namespace, folder: Path) -> None:
+    """Every sheet that the settings ask for, and the words' heat, as files."""
+    made: list[tuple[Rendered, Path]] = []
+
+    def keep(rendered: Rendered) -> None:
+        made.append((rendered, save_png(rendered.image, folder / f"{files.name(rendered.key)}.png")))
+
+    for item in progress.each(sheets.chosen_features(traced, chosen.features), "drawing features"):
+        keep(sheets.feature_sheet(traced, item, chosen.features))
+    for item in progress.each(sheets.chosen_attention(traced, chosen.attention), "drawing attention"):
+        keep(sheets.attention_sheet(traced, item, chosen.attention))
+    if (
+        chosen.heatmaps
+        and traced.picture is not None
+        and traced.attention.all(what="QK", kind="cross", half="cond")
+    ):
+        method = options.method or heatmap.DEFAULT
+        for number, (image, word) in enumerate(sheets.heat_overlays(traced, method=method), start=1):
+            save_png(image, folder / f"{files.word(number, word)}.png")
+    if options.animate:
+        files.animate(made, folder)
+
+
+def _positions(options: Namespace, texts: list[str]) -> dict[str, tuple[int, ...]]:
+    """One name, and the token positions that are summed under it."""
+    if options.words is not None:
+        found = tokens.select(texts, options.words.split(","))
+        if not found:
+            raise ValueError("--words names no word; all content words are taken without it")
+        return {", ".join(found): tuple(dict.fromkeys(at for places in found.values() for at in places))}
+    if options.original:
+        return {"all tokens": tuple(range(1, len(texts)))}
+    places = tokens.indices(options.tokens or "", texts)
+    if not places:
+        raise ValueError("the prompt is empty: write what to look for in the picture")
+    return {"tokens": places}
+
+
+def _said(traced: Trace, folder: Path) -> None:
+    for note in traced.notes:
+        _say(f"note: {note}")
+    _say(f"{folder}{'' if str(folder).endswith('/') else '/'}")
+
+
+def _json(values: Any) -> str:
+    return json.dumps(values, indent=2, ensure_ascii=False)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")

@@ -1,0 +1,108 @@
+"""What commands say of blocks, dumps and scores: as plain data for JSON, and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lib_unet_viz.trace import FeatureMap, Trace
+    from lib_unet_viz.unet import Block
+
+
+def block(found: Block, latent: tuple[int, int]) -> dict[str, Any]:
+    """A block's shapes (channels, height, width) for a latent of (height, width), and its attention."""
+    given, got = found.shapes(latent)
+    return {
+        "name": found.name,
+        "input": list(given),
+        "output": list(got),
+        "prompt": found.cross > 0,
+        "cross": found.cross,
+        "heads": found.heads,
+        "depth": found.depth,
+    }
+
+
+def contents(trace: Trace) -> dict[str, Any]:
+    """All that a dump says of itself, without its numbers; steps count from 1."""
+    maps = [
+        {**item.key.labels(), "axes": list(item.axes), "shape": list(item.shape), "sigma": item.sigma}
+        for item in (*trace.features, *trace.attention)
+    ]
+    size = None if trace.picture is None else [trace.picture.height, trace.picture.width]
+    return {"meta": trace.meta, "notes": trace.notes, "bytes": trace.nbytes, "picture": size, "maps": maps}
+
+
+def text(trace: Trace) -> str:
+    """The same for people: the run, then a line for each group of maps that differ only in the step."""
+    names = ("prompt", "negative", "seed", "steps", "cfg", "timestep", "model")
+    run = [(name, str(trace.meta[name])) for name in names if trace.meta.get(name) not in (None, "")]
+    if "size" in trace.meta:
+        height, width = trace.meta["size"]
+        run.append(("latent", f"{width} x {height}"))
+    if trace.picture is not None:
+        run.append(("picture", f"{trace.picture.width} x {trace.picture.height}"))
+    run.append(("maps", f"{len(trace.features) + len(trace.attention)}, {trace.nbytes / 1e6:.1f} MB"))
+    run += [("note", note) for note in trace.notes]
+    return "\n".join([_columns(run), "", _columns(_groups(trace))]).rstrip()
+
+
+def _groups(trace: Trace) -> list[tuple[str, ...]]:
+    groups: dict[tuple[str, ...], list[FeatureMap]] = {}
+    for item in (*trace.features, *trace.attention):
+        key = item.key
+        where = key.block if key.layer is None else f"{key.block}.{key.layer} {key.kind}"
+        shape = ", ".join(f"{axis} {length}" for axis, length in zip(item.axes, item.shape, strict=True))
+        rest = " ".join(
+            word for word in ("hires" * (key.pass_ == "hires"), f"sub {key.sub}" * (key.sub > 0)) if word
+        )
+        groups.setdefault((where, key.what, key.half, rest, shape), []).append(item)
+    return [(*words[:4], _steps(items), words[4]) for words, items in groups.items()]
+
+
+def _steps(items: Sequence[FeatureMap]) -> str:
+    steps = [item.key.step for item in items]
+    if steps[0] is None:
+        return "mean"
+    shown = [str(step + 1) for step in steps if step is not None]
+    return "step " + (",".join(shown) if len(shown) < 8 else f"{shown[0]}, {shown[1]} … {shown[-1]}")
+
+
+def scores(found: Mapping[str, Any], *, count: int) -> str:
+    """The scores as a table, in percent."""
+    pictures, maps = found["pictures"], found["maps"]
+    names = {
+        "scorer_on_drawn": "the scorer, on drawn scenes",
+        "one_object": "one object",
+        "two_objects": "two objects",
+    }
+    drawn = [(names.get(name, name), f"{value:.1%}") for name, value in pictures.items()]
+    methods = [
+        (
+            f"{name} (default)" if name == maps["default"] else name,
+            f"{each['pointing']:.1%}",
+            f"{each['miou']:.3f}",
+        )
+        for name, each in maps["two_objects"].items()
+    ]
+    head = ("heat maps of shape words, two objects", "pointing", "mIoU")
+    return _columns(
+        [(f"pictures, of {count} each, in which all is found", ""), *drawn, ("", ""), head, *methods]
+    )
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows with their columns under each other, two spaces between; columns that are empty are left out."""
+    filled = [row for row in zip(*_padded(rows), strict=True) if any(row)]
+    widths = [max(map(len, column)) for column in filled]
+    lines = zip(*filled, strict=True)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _padded(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    longest = max((len(row) for row in rows), default=0)
+    return [(*row, *([""] * (longest - len(row)))) for row in rows]

@@ -1,0 +1,144 @@
+"""From a trace and the settings to finished pictures: what the page shows and the command line writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+
+from lib_unet_viz.color import Colorizer
+from lib_unet_viz.grammar import BlockSpec, StepSpec
+from lib_unet_viz.heatmap import DEFAULT, HeatMap, Method, word_maps
+from lib_unet_viz.render import Rendered, grey, mask, overlay, render
+from lib_unet_viz.trace import AttentionMap, AttentionMaps, FeatureMap, FeatureMaps, Key, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from PIL import Image
+
+    from lib_unet_viz.settings import AttentionSettings, ColorSettings, FeatureSettings
+
+M = TypeVar("M", bound=FeatureMap)
+Mode = Literal["masked", "grey", "overlay"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+def colorizer(settings: ColorSettings) -> Colorizer:
+    """The colours that the settings describe.
+
+    Raises ColorError for a limit, colour map or word that cannot be, SpecError for a wrong formula.
+    """
+    red, green, blue = settings.formulas
+    return Colorizer.from_settings(
+        method=settings.colormap if settings.method == "Perceptual" else settings.method,
+        transform=settings.transform,
+        clamp=(settings.minimum, settings.maximum),
+        gain=settings.gain,
+        offset=settings.offset,
+        space=settings.space,
+        formulas=(red, green, blue),
+        per_cell=settings.per_cell,
+    )
+
+
+def chosen_features(trace: Trace, settings: FeatureSettings) -> list[FeatureMap]:
+    """The recorded features that the settings name; none where switched off. SpecError for a wrong spec."""
+    if not settings.enabled:
+        return []
+    maps = [item for item in trace.features if item.key.half in settings.halves]
+    return _named(maps, trace, blocks=settings.blocks, steps=settings.steps)
+
+
+def chosen_attention(trace: Trace, settings: AttentionSettings) -> list[AttentionMap]:
+    """The recorded attentions that the settings name; none where switched off. SpecError for a wrong spec.
+
+    Means over heads and steps, which heat maps are made of, are chosen only where nothing else was recorded.
+    """
+    if not settings.enabled:
+        return []
+    maps = [item for item in trace.attention if item.key.step is not None] or list(trace.attention)
+    fitting = [
+        item
+        for item in maps
+        if item.key.half in settings.halves
+        and item.key.what in settings.parts
+        and item.key.kind in settings.kinds
+    ]
+    return _named(fitting, trace, blocks=settings.blocks, steps=settings.steps)
+
+
+def feature_sheet(trace: Trace, item: FeatureMap, settings: FeatureSettings) -> Rendered:
+    """One feature as a montage of its channels, or their average."""
+    average = None if settings.average == "none" else settings.average
+    return render(_part(trace, features=[item]), colorizer(settings.color), average=average)[0]
+
+
+def attention_sheet(trace: Trace, item: AttentionMap, settings: AttentionSettings) -> Rendered:
+    """One attention as a grid of heads and tokens, or of heads and channels."""
+    return render(_part(trace, attention=[item]), colorizer(settings.color))[0]
+
+
+def feature_sheets(trace: Trace, settings: FeatureSettings) -> list[Rendered]:
+    """One montage of channels for each recorded feature that the settings name; none where switched off."""
+    return [feature_sheet(trace, item, settings) for item in chosen_features(trace, settings)]
+
+
+def attention_sheets(trace: Trace, settings: AttentionSettings) -> list[Rendered]:
+    """A grid of heads and tokens for each recorded attention that the settings name; none if switched off."""
+    return [attention_sheet(trace, item, settings) for item in chosen_attention(trace, settings)]
+
+
+def heat_overlays(trace: Trace, *, method: Method = DEFAULT) -> list[tuple[Image.Image, str]]:
+    """Each word's heat over the trace's picture, with the word as its caption.
+
+    Raises ValueError where the trace has no picture or no cross-attention.
+    """
+    picture = trace.picture
+    if picture is None:
+        raise ValueError("the trace has no picture to lay heat maps over")
+    return [(word_picture(picture, heat), heat.word) for heat in word_maps(trace, method=method)]
+
+
+def word_picture(picture: Image.Image, heat: HeatMap, mode: Mode = "overlay") -> Image.Image:
+    """A word's heat shown on, or beside, the picture it was found in: of the picture's size.
+
+    masked: the picture, lit where the heat is; grey: the heat alone; overlay: the heat's colours over it.
+    """
+    size = (picture.height, picture.width)
+    if mode == "grey":
+        return grey(heat.resized(size), size)
+    return (mask if mode == "masked" else overlay)(picture, heat.resized(size))
+
+
+def _named(maps: Iterable[M], trace: Trace, *, blocks: str, steps: str) -> list[M]:
+    """The maps of the blocks and steps that the specs name; a mean over steps is of every step.
+
+    Block specs are read against the model's blocks, which the trace's meta lists; if it does not, all fit.
+    """
+    spec, total = StepSpec.parse(steps), int(trace.meta.get("steps", 0))
+    model = trace.meta.get("blocks")
+    sites = None if model is None else BlockSpec.parse(blocks).sites(model)
+    return [
+        item
+        for item in maps
+        if (sites is None or _among(item.key, sites))
+        and (item.key.step is None or spec.includes(item.key.step + 1, max(total, item.key.step + 1)))
+    ]
+
+
+def _among(key: Key, sites: Iterable[tuple[str, int | None]]) -> bool:
+    return any(
+        key.block == block and (None in (layer, key.layer) or layer == key.layer) for block, layer in sites
+    )
+
+
+def _part(
+    trace: Trace, *, features: Iterable[FeatureMap] = (), attention: Iterable[AttentionMap] = ()
+) -> Trace:
+    """The same run, with only these maps."""
+    return Trace(
+        features=FeatureMaps(features),
+        attention=AttentionMaps(attention),
+        meta=trace.meta,
+        notes=trace.notes,
+        picture=trace.picture,
+    )

@@ -1,0 +1,299 @@
+"""Commands as a person types them, on a small pipeline with random weights."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lib_unet_viz
+from lib_unet_viz.cli import main, report
+from lib_unet_viz.cli.parser import parse
+from lib_unet_viz.dump import load_trace
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("app", "trace", "vxa", "blocks", "show", "render", "score")
+PROMPT = "a red circle"
+
+
+@pytest.fixture(scope="session")
+def model(tiny_pipe: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model")
+    tiny_pipe.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def traced(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that `trace` filled, with its defaults but for the steps."""
+    folder = tmp_path_factory.mktemp("traces") / "new" / "red"
+    options = ["--steps", "4", "--seed", "3", "--model", model, "--out", str(folder), "--animate"]
+    assert main(["trace", PROMPT, *options]) == 0
+    return folder
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    noise = np.random.default_rng(0).integers(0, 255, (90, 131, 3), dtype=np.uint8)
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(noise).save(path)
+    return path
+
+
+def run(*arguments: str | Path) -> int:
+    """The exit code, also where argparse leaves."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """The message of a command that fails as the user's mistake."""
+    assert run(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert 1 <= len(err.splitlines()) <= 2
+    assert "Traceback" not in err
+    return err
+
+
+def test_the_module_runs_as_the_script_does() -> None:
+    command = [sys.executable, "-m", "lib_unet_viz"]
+    done = subprocess.run([*command, "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"unet-viz {lib_unet_viz.__version__}\n"
+    wrong = subprocess.run(
+        [*command, "blocks", "IN0x"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 2
+    assert len(wrong.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    text = capsys.readouterr().out
+    examples = re.findall(r"^  (unet-viz .*)", text, re.MULTILINE)
+    assert len(examples) >= 2
+    assert {parse(shlex.split(example)[1:]).command for example in examples} == {command}
+
+
+def test_the_readmes_examples_can_be_read() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^    (unet-viz .*)", readme, re.MULTILINE)
+    assert examples
+    assert all(parse(shlex.split(example)[1:]).run for example in examples)
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    text = capsys.readouterr().out
+    assert all(re.search(rf"^ +{command} ", text, re.MULTILINE) for command in COMMANDS)
+
+
+def test_blocks_one_name_a_line(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("blocks", "IN10-OUT01(+2)", "--model", model) == 0
+    assert capsys.readouterr().out == "IN10\nM00\nOUT01\n"
+    assert run("blocks", "--model", model) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 25
+
+
+def test_blocks_with_shapes(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("blocks", "IN00,M00", "--json", "--size", "192x128", "--model", model) == 0
+    first, middle = json.loads(capsys.readouterr().out)
+    assert first == {
+        "name": "IN00",
+        "input": [4, 16, 24],
+        "output": [32, 16, 24],
+        "prompt": False,
+        "cross": 0,
+        "heads": 0,
+        "depth": 0,
+    }
+    assert (middle["output"], middle["prompt"], middle["heads"]) == ([128, 2, 3], True, 2)
+
+
+def test_trace_fills_a_folder(traced: Path) -> None:
+    names = {path.name for path in traced.iterdir()}
+    assert {"picture.png", "trace.safetensors", "heat-01-a.png", "heat-02-red.png"} <= names
+    assert {f"OUT11-features-step{step:03}.png" for step in (1, 2, 4)} <= names
+    assert {"M00.0-cross-QK-step004.png", "M00.0-cross-QK.webp", "OUT11-features.webp"} <= names
+    with Image.open(traced / "OUT11-features.webp") as animated:
+        assert getattr(animated, "n_frames", 1) == 3
+    dump = load_trace(traced / "trace.safetensors")
+    assert (dump.meta["prompt"], dump.meta["seed"], dump.meta["steps"]) == (PROMPT, 3, 4)
+    with Image.open(traced / "picture.png") as picture:
+        assert dump.picture is not None
+        assert picture.tobytes() == dump.picture.tobytes()
+
+
+def test_trace_takes_specs_and_settings(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"heatmaps": False, "attention": {"parts": ["Q", "VQK"], "kinds": ["self"]}}))
+    given = ["--blocks", "IN01-IN02", "--at", "1-9(+2)", "--attention", "M00", "--average", "mean"]
+    out = tmp_path / "out"
+    options: list[str | Path] = ["--steps", "2", "--settings", file, "--model", model, "--out", out]
+    assert run("trace", PROMPT, *given, *options) == 0
+    assert {path.name for path in out.iterdir()} == {
+        "picture.png",
+        "trace.safetensors",
+        *(f"IN0{block}-features-step001.png" for block in (1, 2)),
+        *(f"M00.0-self-{part}-step001.png" for part in ("Q", "VQK")),
+    }
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert any("3, 5, 7, 9" in note for note in notes)
+
+
+def test_default_blocks_are_those_a_model_has(
+    tiny_xl_pipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_xl_pipe.save_pretrained(tmp_path / "xl")
+    options: list[str | Path] = [
+        "--steps",
+        "1",
+        "--no-heat",
+        "--model",
+        tmp_path / "xl",
+        "--out",
+        tmp_path / "out",
+    ]
+    assert run("trace", PROMPT, *options) == 0, capsys.readouterr().err
+    assert (tmp_path / "out" / "OUT05-features-step001.png").is_file()
+    assert "OUT11" not in str(sorted((tmp_path / "out").iterdir()))
+
+
+def test_show(traced: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", traced / "trace.safetensors") == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^prompt +a red circle$", text, re.MULTILINE)
+    assert re.search(r"^OUT11 +features +cond +step 1,2,4 +channel 32, y 16, x 16$", text, re.MULTILINE)
+    assert run("show", traced / "trace.safetensors", "--json") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["picture"] == [128, 128]
+    assert {"block", "step", "shape", "axes"} <= values["maps"][0].keys()
+
+
+def test_render_in_other_colours(traced: Path, tmp_path: Path) -> None:
+    out, dump = tmp_path / "again", traced / "trace.safetensors"
+    custom = ["--colors", "custom", "--transform", "sigmoid", "--formulas", "(2+v)/3; 1.0; 0.5"]
+    assert run("render", dump, "--blocks", "IN00-OUT11(+12)", "--no-attention", "--out", out) == 0
+    names = {path.name for path in out.iterdir()}
+    assert "heat-02-red.png" in names
+    # Of every twelfth block, IN00 was not recorded.
+    expected = {f"{block}-features-step00{step}.png" for block in ("M00", "OUT11") for step in (1, 2, 4)}
+    assert {name for name in names if "features" in name} == expected
+    plain = (out / "M00-features-step001.png").read_bytes()
+    assert plain == (traced / "M00-features-step001.png").read_bytes()
+    assert run("render", dump, "--blocks", "M00", "--no-attention", "--at", "1", *custom, "--out", out) == 0
+    assert (out / "M00-features-step001.png").read_bytes() != plain
+
+
+@pytest.mark.parametrize("mode", ["masked", "grey", "overlay"])
+def test_vxa_draws_on_the_picture(mode: str, model: str, photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "red.png"
+    words = ["--words", "red, circle", "--mode", mode, "--noise-seed", "2"]
+    assert run("vxa", photo, PROMPT, *words, "--model", model, "--out", out) == 0
+    with Image.open(out) as image:
+        assert image.size == (131, 90)
+        red, _, blue = (np.asarray(band) for band in image.convert("RGB").split())
+    assert (red == blue).all() == (mode == "grey")
+    assert red.std() > 0
+
+
+def test_vxa_words_and_tokens_name_the_same(model: str, photo: Path, tmp_path: Path) -> None:
+    def drawn(*options: str | Path) -> bytes:
+        out = tmp_path / "out.png"
+        assert run("vxa", photo, PROMPT, *options, "--model", model, "--layer", "M00", "--out", out) == 0
+        return out.read_bytes()
+
+    assert drawn("--words", "red") == drawn("--tokens", "2")
+    assert drawn() == drawn("--tokens", "1,2,3")
+    assert drawn("--original") != drawn()
+
+
+BAD: dict[str, tuple[list[str], str]] = {
+    "no command": ([], "required"),
+    "unknown command": (["dance"], "invalid choice"),
+    "unknown option": (["blocks", "--dance"], "--dance"),
+    "no such block": (["blocks", "IN99", "--model", "MODEL"], "IN99"),
+    "no such model": (["blocks", "--model", "nowhere"], "nowhere"),
+    "bad seed": (["trace", "x", "--seed", "-1"], "whole number"),
+    "bad steps": (["trace", "x", "--steps", "0"], "1 or more"),
+    "bad size": (["trace", "x", "--size", "100x100"], "multiples of 8"),
+    "bad part": (["trace", "x", "--parts", "QKV"], "VQK"),
+    "bad step spec": (["trace", "x", "--at", "1-"], "step"),
+    "bad formula": (["trace", "x", "--formulas", "v; open(1); 1"], "^"),
+    "two formulas": (["trace", "x", "--formulas", "v; v"], "three"),
+    "bad colour map": (["trace", "x", "--colors", "nocolour"], "viridis"),
+    "bad range": (["trace", "x", "--transform", "linear", "--min", "2"], "minimum"),
+    "no settings file": (["trace", "x", "--settings", "nowhere.json"], "nowhere.json"),
+    "folder is a file": (["trace", "x", "--out", "PHOTO/out"], "is a file"),
+    "too much": (["trace", "x", "--blocks", "", "--budget", "1", "--at", "", "--model", "MODEL"], "budget"),
+    "no picture": (["vxa", "nowhere.png", "x"], "nowhere.png"),
+    "not a picture": (["vxa", "FOREIGN", "x"], "cannot identify"),
+    "no such word": (["vxa", "PHOTO", PROMPT, "--words", "red,blue", "--model", "MODEL"], "circle"),
+    "no word": (["vxa", "PHOTO", PROMPT, "--words", ",", "--model", "MODEL"], "no word"),
+    "no such token": (["vxa", "PHOTO", PROMPT, "--tokens", "1,99", "--model", "MODEL"], "99"),
+    "words and tokens": (["vxa", "PHOTO", PROMPT, "--words", "a", "--tokens", "1"], "not allowed with"),
+    "no prompt": (["vxa", "PHOTO", " ", "--model", "MODEL"], "prompt"),
+    "no such timestep": (["vxa", "PHOTO", PROMPT, "--timestep", "1000", "--model", "MODEL"], "999"),
+    "layer without prompt": (["vxa", "PHOTO", PROMPT, "--layer", "IN00", "--model", "MODEL"], "IN00"),
+    "no png": (["vxa", "PHOTO", PROMPT, "--out", "out.gif"], ".png"),
+    "no dump": (["show", "nowhere.safetensors"], "nowhere"),
+    "foreign dump": (["render", "FOREIGN"], "no dump"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "says"), BAD.values(), ids=BAD)
+def test_what_is_wrong_takes_two_lines_and_leaves_nothing(
+    arguments: list[str],
+    says: str,
+    model: str,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    foreign = tmp_path / "foreign.safetensors"
+    foreign.write_text("this is not what its name says")
+    before = sorted(tmp_path.rglob("*"))
+    places = {"MODEL": model, "PHOTO": str(photo), "FOREIGN": str(foreign)}
+    pattern = re.compile("|".join(places))
+    given = [pattern.sub(lambda found: places[found[0]], argument) for argument in arguments]
+    assert says in refused(capsys, *given)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_caret_stands_under_the_place(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = refused(capsys, "blocks", "IN00, XY01").splitlines()
+    assert first.index("XY01") == second.index("^")
+
+
+def test_nothing_that_fits_in_a_dump(
+    traced: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    options: list[str | Path] = ["--blocks", "IN00", "--no-attention", "--no-heat", "--out", out]
+    assert "OUT11" in refused(capsys, "render", traced / "trace.safetensors", *options)
+    assert not out.exists()
+
+
+def test_scores_as_a_table() -> None:
+    found = {
+        "pictures": {"scorer_on_drawn": 0.99, "one_object": 0.925, "two_objects": 0.7},
+        "maps": {"default": "daam", "two_objects": {"daam": {"pointing": 0.81, "miou": 0.4}}},
+    }
+    text = report.scores(found, count=40)
+    assert re.search(r"^one object +92\.5%$", text, re.MULTILINE)
+    assert re.search(r"^daam \(default\) +81\.0% +0\.400$", text, re.MULTILINE)
