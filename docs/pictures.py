@@ -1,0 +1,125 @@
+"""Make the README's pictures anew: `python docs/pictures.py` (page.png needs Debian's chromium)."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lib_unet_viz import sheets, vxa
+from lib_unet_viz.demo import report
+from lib_unet_viz.demo.scenes import draw_scene
+from lib_unet_viz.heatmap import word_maps
+from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.montage import montage
+from lib_unet_viz.render import save_png
+from lib_unet_viz.settings import Settings
+
+FOLDER = Path(__file__).parent
+PROMPT = "a big red circle and a small blue square"
+SCENE_PROMPT = "a {0.color} {0.shape} and a {1.color} {1.shape}"
+SETTINGS = {"features": {"blocks": "OUT11", "steps": "30"}, "attention": {"blocks": "OUT10", "steps": "15"}}
+
+
+def generated(model: Pipeline, *, seed: int) -> None:
+    """words.png, features.png, attention.png: one run of the bundled model."""
+    settings = Settings.from_dict(SETTINGS)
+    trace = model.generate(PROMPT, settings=settings, seed=seed)
+    if trace.picture is None:
+        raise RuntimeError("the run made no picture")
+    overlays = [(trace.picture, "the picture"), *sheets.heat_overlays(trace)]
+    save_png(_row(overlays), FOLDER / "words.png")
+    save_png(sheets.feature_sheets(trace, settings.features)[0].image, FOLDER / "features.png")
+    save_png(sheets.attention_sheets(trace, settings.attention)[0].image, FOLDER / "attention.png")
+
+
+def looked_at(model: Pipeline, *, seed: int) -> None:
+    """vxa.png: a drawn scene, and where its two shape words are found in it."""
+    scene = draw_scene(np.random.default_rng(seed), count=2, distinct=True)
+    prompt, picture = SCENE_PROMPT.format(*scene.things), Image.fromarray(scene.picture)
+    layers = vxa.default_layers(model.unet)
+    trace = vxa.trace_picture(model, picture, prompt, blocks=layers, timestep=vxa.DEFAULT_TIMESTEP)
+    words = vxa.positions(trace, [thing.shape for thing in scene.things])
+    heats = [(sheets.word_picture(picture, heat), heat.word) for heat in word_maps(trace, words)]
+    save_png(_row([(picture, "a drawn scene"), *heats]), FOLDER / "vxa.png")
+
+
+def page() -> None:
+    """page.png: the page after a click on Generate."""
+    from playwright.sync_api import sync_playwright
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "lib_unet_viz", "app", "--no-browser", "--port", str(port)]
+    server = subprocess.Popen(command)
+    try:
+        with sync_playwright() as playwright:
+            options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=options)
+            tab = browser.new_page(viewport={"width": 1280, "height": 1150})
+            for _ in range(120):
+                try:
+                    tab.goto(f"http://127.0.0.1:{port}")
+                    break
+                except Exception:  # not up yet
+                    time.sleep(1)
+            tab.get_by_label("Prompt", exact=True).first.fill(PROMPT)
+            tab.locator("#generate").click()
+            tab.locator("#words img").first.wait_for(timeout=180_000)
+            tab.wait_for_timeout(4000)
+            tab.screenshot(path=FOLDER / "page.png")
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _row(pictures: list[tuple[Image.Image, str]]) -> Image.Image:
+    cells = np.stack([np.asarray(picture.convert("RGB")) for picture, _ in pictures])
+    columns = min(len(pictures), 5)
+    rows = [
+        montage(
+            cells[at : at + columns],
+            columns=len(cells[at : at + columns]),
+            gap=4,
+            column_labels=[text for _, text in pictures[at : at + columns]],
+        )
+        for at in range(0, len(cells), columns)
+    ]
+    sheet = Image.new(
+        "RGB", (max(row.width for row in rows), sum(row.height for row in rows)), rows[0].getpixel((0, 0))
+    )
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    return sheet
+
+
+def main() -> None:
+    """Read the command line and make the pictures asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=("generated", "vxa", "report", "page"), help="instead of all")
+    parser.add_argument("--seed", type=int, default=1)
+    choice = parser.parse_args()
+    model = Pipeline.load()
+    makers = {
+        "generated": lambda: generated(model, seed=choice.seed),
+        "vxa": lambda: looked_at(model, seed=choice.seed),
+        "report": lambda: report.write(FOLDER),
+        "page": page,
+    }
+    for name, make in makers.items():
+        if choice.only in (None, name):
+            make()
+
+
+if __name__ == "__main__":
+    main()
