@@ -6,6 +6,7 @@ cross-attention is recorded.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image, ImageOps
@@ -23,18 +24,21 @@ if TYPE_CHECKING:
     from lib_unet_viz.unet import UNet
 
 MULTIPLE = 8  # pixels a latent position stands for
-DEFAULT_TIMESTEP = 500
-COARSEST_LEVEL = 2  # halvings of the latent
+DEFAULT_TIMESTEP = 350  # what points best on the bundled model, of 200, 350, 500, 650 and 800
+MAP_SIDE = 16  # positions; see `default_layers`
 SMALLEST = 64  # pixels of a side: the U-Net halves the latent three times
 
 
-def default_layers(unet: UNet) -> str:
-    """Block spec of the layers looked at unless others are chosen: all with cross-attention but the coarsest.
+def default_layers(model: Model) -> str:
+    """Block spec of the layers looked at unless others are chosen.
 
-    Layers of a quarter of the latent's sides and finer.
+    Those whose maps are 16 x 16 for a picture of the model's own size, or nearest to that: the layers that
+    prompt-to-prompt (Hertz et al. 2022) shows, and those that point best on the bundled model.
     """
-    fine = [site.block for site in unet.sites if site.kind == "cross" and site.level <= COARSEST_LEVEL]
-    return ",".join(dict.fromkeys(fine))
+    sites = [site for site in model.unet.sites if site.kind == "cross"]
+    wanted = math.log2(model.native_size / MULTIPLE / MAP_SIDE)
+    level = min({site.level for site in sites}, key=lambda there: (abs(there - wanted), there))
+    return ",".join(dict.fromkeys(site.block for site in sites if site.level == level))
 
 
 def positions(trace: Trace, words: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from lib_unet_viz import vxa
-from lib_unet_viz.grammar import SpecError
+from lib_unet_viz.grammar import BlockSpec, SpecError
 from lib_unet_viz.hosts.pipeline import Pipeline
 
 
@@ -91,4 +91,11 @@ def test_words_of_a_trace(model: Pipeline, picture: Image.Image) -> None:
     assert vxa.positions(trace, ["circle"]) == {"circle": (2,)}
     with pytest.raises(SpecError, match="red, circle"):
         vxa.positions(trace, ["square"])
-    assert "M00" not in vxa.default_layers(model.unet).split(",")
+
+
+def test_the_default_layers_have_maps_of_16_by_16(model: Pipeline) -> None:
+    assert vxa.default_layers(model) == "IN01,IN02,OUT09,OUT10,OUT11"
+    spec = BlockSpec.parse(vxa.default_layers(model))
+    assert {
+        site.size((16, 16)) for name in spec.names(model.unet) for site in model.unet.attention(name)
+    } == {(16, 16)}

@@ -78,7 +78,7 @@ def vxa(options: Namespace) -> None:
         words = _positions(options, model.tokens(options.prompt))
         layer = options.layer
         if layer is None:
-            layer = heatmap.MIDDLE if method == "vxa" else vxa_module.default_layers(model.unet)
+            layer = heatmap.MIDDLE if method == "vxa" else vxa_module.default_layers(model)
         with progress.waiting("looking"):
             traced = vxa_module.trace_picture(
                 model,

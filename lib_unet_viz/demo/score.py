@@ -74,7 +74,7 @@ def maps(
 ) -> dict[str, dict[str, float]]:
     """Pointing and mIoU of the shape words' maps, per method, on two-object scenes."""
     results: dict[Method, list[tuple[bool, float]]] = {method: [] for method in heatmap.METHODS}
-    chosen = vxa.default_layers(model.unet) if blocks is None else blocks
+    chosen = vxa.default_layers(model) if blocks is None else blocks
     for index, (scene, text) in enumerate(held_out(objects=2, count=count, seed=seed)):
         picture = Image.fromarray(scene.picture)
         layers = {"vxa": heatmap.MIDDLE}

@@ -16,6 +16,7 @@ from lib_unet_viz.hosts import diffusers as host
 from lib_unet_viz.record import Recorder
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet
+from lib_unet_viz.vxa import default_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ class Pipeline:
     def estimate(self, settings: Settings, *, steps: int, size: tuple[int, int]) -> int:
         """Bytes that a run with these settings will capture; size (height, width) in pixels."""
         latent = (size[0] // self.pipe.vae_scale_factor, size[1] // self.pipe.vae_scale_factor)
-        return estimate(self.unet, **_captures(settings), size=latent, total=steps)
+        return estimate(self.unet, **self._captures(settings), size=latent, total=steps)
 
     def generate(
         self,
@@ -97,11 +98,11 @@ class Pipeline:
             seed=seed,
             cfg=cfg,
             model=self.name,
-            size=(height, width),
+            picture_size=[height, width],
         )
         recorder = Recorder(
             self.unet,
-            **_captures(settings),
+            **self._captures(settings),
             calls=attached.calls,
             meta=meta,
             budget=settings.budget_mb * 1_000_000,
@@ -127,6 +128,13 @@ class Pipeline:
             )
         trace.picture = output.images[0]
         return trace
+
+    def _captures(self, settings: Settings) -> dict[str, Any]:
+        """What a Recorder is to record: what the settings ask for, and the means that word maps need."""
+        attention = [capture for capture in (settings.attention.capture(),) if capture]
+        if settings.heatmaps:
+            attention.append(Capture(default_layers(self), mean=True))
+        return {"features": settings.features.capture(), "attention": attention}
 
     def preview(self, latents: torch.Tensor) -> Image.Image:
         """A rough picture of the first latent, without the autoencoder."""
@@ -183,11 +191,3 @@ class Pipeline:
             )
             extra = {"added_cond_kwargs": {"text_embeds": encoded[2], "time_ids": sizes}}
         self.pipe.unet(latent, timestep, encoder_hidden_states=encoded[0], **extra)
-
-
-def _captures(settings: Settings) -> dict[str, Any]:
-    """What a Recorder is to record: what the settings ask for, and the means that word maps need."""
-    attention = [capture for capture in (settings.attention.capture(),) if capture]
-    if settings.heatmaps:
-        attention.append(Capture(mean=True))
-    return {"features": settings.features.capture(), "attention": attention}

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lib_unet_viz.capture import BudgetError
+from lib_unet_viz.grammar import SpecError
+from lib_unet_viz.heatmap import word_maps
+from lib_unet_viz.hosts.pipeline import Cancelled, Pipeline
+from lib_unet_viz.settings import Settings
+
+FEW = {"features": {"blocks": "M00", "steps": "1,3"}, "attention": {"blocks": "IN07"}}
+
+
+@pytest.fixture(scope="module")
+def model(tiny_pipe: Any) -> Pipeline:
+    return Pipeline(tiny_pipe, "tiny")
+
+
+def hooks(model: Pipeline) -> int:
+    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in model.pipe.unet.modules())
+
+
+def test_a_run_reports_each_step_and_keeps_what_was_asked_for(model: Pipeline) -> None:
+    seen: list[tuple[int, int, tuple[int, int]]] = []
+    settings = Settings.from_dict(FEW)
+    trace = model.generate(
+        "red circle",
+        settings=settings,
+        steps=3,
+        size=(64, 128),
+        progress=lambda step, steps, preview: seen.append((step, steps, preview.size)),
+    )
+    assert seen == [(1, 3, (128, 64)), (2, 3, (128, 64)), (3, 3, (128, 64))]
+    assert trace.picture is not None
+    assert trace.picture.size == (128, 64)
+    assert [item.key.labels()["step"] for item in trace.features] == [1, 3]
+    assert len(trace.attention.all(block="IN07")) == 3
+    assert [word.word for word in word_maps(trace)] == ["red", "circle"]
+    assert trace.meta["picture_size"] == [64, 128]
+    kept = model.estimate(settings, steps=3, size=(64, 128))
+    assert trace.nbytes == kept
+
+
+def test_cancelling_keeps_what_was_recorded_and_leaves_no_hook(model: Pipeline) -> None:
+    asked: list[bool] = []
+
+    def cancelled() -> bool:
+        asked.append(True)
+        return len(asked) == 2
+
+    with pytest.raises(Cancelled) as stopped:
+        model.generate("red", settings=Settings.from_dict(FEW), steps=3, cancelled=cancelled)
+    assert len(stopped.value.trace.attention.all(block="IN07")) == 2
+    assert hooks(model) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"features": {"blocks": "IN99"}}, SpecError, "IN99"),
+        ({"attention": {"steps": "1-"}}, SpecError, "1-"),
+        ({"budget_mb": 0}, BudgetError, "budget of 0.0 MB"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_sampling(
+    model: Pipeline, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    steps: list[int] = []
+    with pytest.raises(error, match=message):
+        model.generate(
+            "red",
+            settings=Settings.from_dict(changes),
+            steps=2,
+            progress=lambda step, total, preview: steps.append(step),
+        )
+    assert not steps
+    assert hooks(model) == 0
