@@ -24,7 +24,7 @@ from lib_unet_viz.settings import Settings
 FOLDER = Path(__file__).parent
 PROMPT = "a big red circle and a small blue square"
 SCENE_PROMPT = "a {0.color} {0.shape} and a {1.color} {1.shape}"
-SETTINGS = {"features": {"blocks": "OUT11", "steps": "30"}, "attention": {"blocks": "OUT10", "steps": "15"}}
+SETTINGS = {"features": {"blocks": "OUT08", "steps": "10"}, "attention": {"blocks": "OUT10", "steps": "15"}}
 
 
 def generated(model: Pipeline, *, seed: int) -> None:

@@ -205,12 +205,17 @@ def by_step(rendered: Iterable[Rendered]) -> list[list[Rendered]]:
 def overlay(
     picture: Image.Image, heat: NDArray[Any], *, colormap: Colormap | None = None, alpha: float = 0.65
 ) -> Image.Image:
-    """The picture with heat (y, x) in [0, 1] over it, in `colormap` (turbo); `alpha`: the hottest's cover."""
-    full = _stretched(heat, (picture.height, picture.width))
-    colors = (colormap or Colormap.turbo())(full).astype(np.float32)
-    # Cold places stay recognisable; the blue over them is a veil.
-    cover = (alpha * (0.5 + 0.5 * full))[..., None]
-    return _image(_pixels(picture) * (1 - cover) + colors * cover)
+    """The picture with heat (y, x) in [0, 1] over it, in `colormap` (turbo); `alpha`: the hottest's cover.
+
+    Where it is cold the picture shows, paler the stronger `alpha` is: its own red must not look like heat.
+    """
+    full = _stretched(heat, (picture.height, picture.width))[..., None]
+    colors = (colormap or Colormap.turbo())(full[..., 0]).astype(np.float32)
+    pixels = _pixels(picture)
+    grey_level = pixels @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32)  # ITU-R BT.601
+    pale = pixels + (grey_level - pixels) * alpha
+    cover = alpha * np.sqrt(full)
+    return _image(pale * (1 - cover) + colors * cover)
 
 
 def mask(picture: Image.Image, heat: NDArray[Any]) -> Image.Image:

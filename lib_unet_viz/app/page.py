@@ -1,0 +1,72 @@
+"""The page as a whole: a title, the tabs, and how it is started."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from lib_unet_viz import ui
+from lib_unet_viz.app.runs import Runs
+from lib_unet_viz.app.style import CSS, theme
+from lib_unet_viz.app.txt2img import Txt2Img
+from lib_unet_viz.app.vxa_tab import VXA
+
+if TYPE_CHECKING:
+    from lib_unet_viz.hosts.pipeline import Pipeline
+
+TITLE = "U-Net Viz"
+LINE = (
+    "See what happens inside a diffusion U-Net: which part of the picture each word drove, "
+    "and what every block held at every step."
+)
+HOST = "127.0.0.1"
+
+
+def build(pipeline: Pipeline) -> Any:
+    """The page, a gr.Blocks, for a loaded model; start it with `launch`, or with its own `launch` method."""
+    runs = Runs()
+    looks = ui.known(gr.Blocks, **_looks())
+    kept = ui.known(gr.Blocks, delete_cache=(3600, 3600))
+    with gr.Blocks(title=TITLE, analytics_enabled=False, **looks, **kept) as blocks:
+        gr.HTML(_title(pipeline), elem_classes=["uv-title"])
+        with gr.Tab("txt2img"):
+            txt2img = Txt2Img(pipeline, runs)
+            txt2img.build()
+        with gr.Tab("VXA"):
+            VXA(pipeline, runs).build()
+        txt2img.load(blocks)
+    blocks.queue()
+    return blocks
+
+
+def launch(
+    model: str | None = None, host: str = HOST, port: int | None = None, *, browser: bool = False
+) -> None:
+    """Load a model (None: the bundled one) and serve the page until interrupted.
+
+    port: None takes the first free one from 7860. browser: open the page. Raises LoadError where the model
+    cannot be loaded, UnsupportedModelError where it has no U-Net.
+    """
+    from lib_unet_viz.hosts.pipeline import Pipeline
+
+    serve(build(Pipeline.load(model)), host=host, port=port, browser=browser)
+
+
+def serve(blocks: Any, *, host: str = HOST, port: int | None = None, browser: bool = False) -> None:
+    """Serve a page that `build` made, until interrupted."""
+    start = blocks.launch
+    differing = ui.known(start, **_looks(), ssr_mode=False, footer_links=[], show_api=False, show_tips=False)
+    start(server_name=host, server_port=port, inbrowser=browser, share=False, show_error=True, **differing)
+
+
+def _looks() -> dict[str, Any]:
+    """Asked for by gr.Blocks up to gradio 5, by its launch since 6."""
+    return {"css": CSS, "theme": theme()}
+
+
+def _title(pipeline: Pipeline) -> str:
+    side = pipeline.native_size
+    model = f"Model: {pipeline.name} · {len(pipeline.unet.blocks)} blocks · trained on {side} × {side} pixels"
+    return f'<h1>{TITLE}</h1><p>{LINE}</p><p class="uv-model">{escape(model)}</p>'

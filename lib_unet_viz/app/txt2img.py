@@ -1,0 +1,339 @@
+"""The page's first tab: a prompt becomes a picture, a map of each word, and sheets of what blocks held."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, get_args
+
+import gradio as gr
+from PIL import Image
+
+from lib_unet_viz import readout, sheets, ui, vxa
+from lib_unet_viz.app.parts import SheetSection, gallery, heading, picture, shown
+from lib_unet_viz.app.runs import Runs, reports
+from lib_unet_viz.dump import save_trace
+from lib_unet_viz.hosts.pipeline import Cancelled
+from lib_unet_viz.settings import AttentionPart, Half, Kind, Settings
+from lib_unet_viz.trace import Trace
+
+if TYPE_CHECKING:
+    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.render import Rendered
+
+EXAMPLES = (
+    "a big red circle and a small blue square",
+    "a small yellow star left of a big green ring",
+    "a purple triangle above an orange cross",
+)
+EMPTY = """
+<div class="uv-empty"><p>Write a prompt and press Enter. Here will be</p><ul>
+<li>the picture, growing step by step,</li>
+<li>one heat map for each word: the part of the picture that it drove,</li>
+<li>and below, sheets of what the U-Net's blocks and attention held at each step.</li></ul></div>
+"""
+STEPS, CFG, SEED = 30, 7.5, 1
+LARGEST_SEED = 2**32 - 1
+FEW_BYTES = 200_000_000  # up to this much, all blocks are recorded unless others are chosen
+
+
+class Txt2Img:
+    """Components and handlers of the tab. Handlers are generators or functions of plain values."""
+
+    def __init__(self, pipeline: Pipeline, runs: Runs) -> None:
+        self.pipeline, self.runs = pipeline, runs
+        self.features = SheetSection(
+            runs, "Features", maps=lambda trace: trace.features, draw=_feature_sheets
+        )
+        self.attention = SheetSection(
+            runs, "Attention", maps=lambda trace: trace.attention, draw=_attention_sheets
+        )
+
+    def build(self) -> None:
+        """Make the components, in reading order, and connect them."""
+        self.run = gr.State("")
+        self._build_prompt()
+        defaults = self._defaults()
+        with gr.Row(elem_classes=["uv-columns"]):
+            with gr.Column(scale=5, min_width=420):
+                self._build_results()
+            with gr.Column(scale=3, min_width=320):
+                self._build_settings()
+                with gr.Accordion("Memory", open=False):
+                    memory = ui.memory_controls(defaults)
+        with gr.Row(elem_classes=["uv-columns"]):
+            with gr.Column(scale=5, min_width=420):
+                self.features.build("What each U-Net block put out: one sheet a block, one cell a channel.")
+            with (
+                gr.Column(scale=3, min_width=320),
+                gr.Accordion("Features: blocks, steps, colours", open=False),
+            ):
+                features, feature_readout = ui.feature_controls(defaults.features)
+        with gr.Row(elem_classes=["uv-columns"]):
+            with gr.Column(scale=5, min_width=420):
+                self.attention.build("One row a head, one column a token. Scroll sideways to see all tokens.")
+            with (
+                gr.Column(scale=3, min_width=320),
+                gr.Accordion("Attention: blocks, steps, colours", open=False),
+            ):
+                attention, attention_readout = ui.attention_controls(defaults.attention)
+        self._build_dump()
+        self.panel = ui.Panel({**features, **attention, **memory}, feature_readout, attention_readout)
+        self._connect()
+
+    def load(self, blocks: gr.Blocks) -> None:
+        """Fill the read-outs when the page opens."""
+        inputs = [self.steps, self.width, self.height, *self.panel.components]
+        blocks.load(self._readout, inputs, [self.panel.feature_readout, self.panel.attention_readout])
+
+    def _build_prompt(self) -> None:
+        with gr.Row(elem_classes=["uv-prompt"], **ui.known(gr.Row, equal_height=True)):
+            with gr.Column(scale=6, min_width=300):
+                self.prompt = gr.Textbox(
+                    label="Prompt", placeholder=EXAMPLES[0], lines=1, max_lines=4, elem_id="prompt"
+                )
+            with gr.Column(scale=1, min_width=150, elem_classes=["uv-buttons"]):
+                self.go = gr.Button("Generate", variant="primary", elem_id="generate")
+                self.stop = gr.Button("Cancel", visible=False, elem_id="cancel")
+        gr.Examples([[text] for text in EXAMPLES], [self.prompt], label="For example")
+
+    def _build_results(self) -> None:
+        self.status = gr.HTML(EMPTY, elem_id="status")
+        with gr.Row(visible=False) as self.pictures:
+            self.picture = picture("Picture", "picture")
+            self.word = picture("Word map", "word")
+        with gr.Column(visible=False) as self.words_section:
+            heading("One map for each word", "Click a word to see it large beside the picture.")
+            self.words = gallery("Word maps", "words", enlarge=False)
+
+    def _build_settings(self) -> None:
+        native = self.pipeline.native_size
+        sides: dict[str, Any] = {
+            "step": 64 if native >= 512 else 8,
+            "minimum": max(64, native // 4),
+            "maximum": 2 * native,
+        }
+        with gr.Accordion("Picture", open=True):
+            self.negative = gr.Textbox(label="Negative prompt", lines=1, max_lines=4)
+            self.steps = gr.Slider(1, 100, value=STEPS, step=1, label="Steps")
+            self.cfg = gr.Slider(1, 20, value=CFG, step=0.5, label="CFG scale")
+            self.width = gr.Slider(value=native, label="Width", **sides)
+            self.height = gr.Slider(value=native, label="Height", **sides)
+            self.seed = gr.Number(
+                SEED, label="Seed", info="-1: a new one each time", precision=0, elem_id="seed"
+            )
+
+    def _build_dump(self) -> None:
+        with gr.Column(visible=False) as self.dump_section:
+            heading("Dump", "All recorded numbers in one file, to look at again without the model.")
+            self.dump_problem = gr.HTML(visible=False)
+            self.save = gr.Button("Write the dump", elem_id="write-dump")
+            self.dump = gr.File(label="Dump (.safetensors)", interactive=False, visible=False, elem_id="dump")
+
+    def _defaults(self) -> Settings:
+        """For a small model all blocks, and a fine attention layer (its middle block has few positions).
+
+        Else the usual choice, less what this model does not have.
+        """
+        usual, native = Settings(), self.pipeline.native_size
+        fine = vxa.default_layers(self.pipeline).split(",")[-1]
+        whole = replace(
+            usual,
+            features=replace(usual.features, blocks=""),
+            attention=replace(usual.attention, blocks=fine),
+        )
+        if self.pipeline.estimate(whole, steps=STEPS, size=(native, native)) <= FEW_BYTES:
+            return whole
+        present = [name for name in usual.features.blocks.split(",") if name in self.pipeline.unet.blocks]
+        return replace(usual, features=replace(usual.features, blocks=",".join(present)))
+
+    def _connect(self) -> None:
+        panel = self.panel
+        self._readout = ui.live_readout(
+            panel,
+            lambda: self.pipeline.unet,
+            steps=self.steps,
+            width=self.width,
+            height=self.height,
+            pixels=int(self.pipeline.pipe.vae_scale_factor),
+            tokens=len(self.pipeline.tokens("")),
+        )
+        colors = panel.under("features.color")
+        self.features.connect(panel, self.run, [*colors, panel.fields["features.average"]])
+        self.attention.connect(panel, self.run, panel.under("attention.color"))
+        inputs = [
+            self.run,
+            self.prompt,
+            self.negative,
+            self.steps,
+            self.seed,
+            self.cfg,
+            self.width,
+            self.height,
+        ]
+        outputs = [self.status, self.pictures, self.picture, self.word, self.words_section, self.words]
+        outputs += [self.dump_section, self.dump, self.dump_problem, self.go, self.stop, self.run]
+        for section in (self.features, self.attention):
+            outputs += [section.body, section.note, section.step]
+        for start in (self.go.click, self.prompt.submit):
+            event = start(self.generate, [*inputs, *panel.components], outputs, show_progress="hidden")
+            for section in (self.features, self.attention):
+                event = event.then(section.show, section.inputs, section.outputs)
+        self.stop.click(self.cancel, [self.run], [self.stop], queue=False)
+        self.words.select(self.enlarge, [self.run], [self.word], show_progress="hidden")
+        self.save.click(self.write_dump, [self.run], [self.dump, self.dump_problem])
+
+    # Handlers.
+
+    def generate(
+        self,
+        before: str,
+        prompt: str,
+        negative: str,
+        steps: float,
+        seed: float | None,
+        cfg: float,
+        width: float,
+        height: float,
+        *values: Any,
+    ) -> Generator[dict[Any, Any], None, None]:
+        """Yield updates by component: previews while the model works, then the results, or what was wrong.
+
+        before: id of the run that is shown, which stays where nothing comes of this one.
+        """
+        name = self.runs.start()
+        yield {self.run: name, self.status: readout.progress("Starting …", 0), **self._busy(True)}
+        try:
+            if not prompt.strip():
+                raise ValueError(f"The prompt is empty. Write what to draw, for example: {EXAMPLES[0]}")
+            arguments: dict[str, Any] = {
+                "settings": self.panel.settings(values),
+                "negative": negative,
+                "steps": int(steps),
+                "seed": _seed(seed),
+                "cfg": float(cfg),
+                "size": (int(height), int(width)),
+            }
+            trace = yield from self._previews(name, prompt, arguments)
+            yield self._results(name, trace, arguments["seed"])
+        except Cancelled:
+            yield {self.status: readout.note("Cancelled; nothing was kept of this run."), **self._busy(False)}
+        except (ValueError, RuntimeError) as error:
+            yield {self.run: before, self.status: readout.problem(error), **self._busy(False)}
+        except Exception as error:
+            yield {self.run: before, self.status: readout.problem(error), **self._busy(False)}
+            raise  # what nobody foresaw goes to the server's log
+        finally:
+            self.runs.cancel(name)  # a visitor who leaves the page stops the run
+
+    def _previews(
+        self, name: str, prompt: str, arguments: dict[str, Any]
+    ) -> Generator[dict[Any, Any], None, Trace]:
+        def work(report: Callable[[tuple[int, int, Image.Image]], None]) -> Trace:
+            with self.runs.lock:
+                return self.pipeline.generate(
+                    prompt,
+                    **arguments,
+                    progress=lambda step, total, preview: report((step, total, preview)),
+                    cancelled=lambda: self.runs.cancelled(name),
+                )
+
+        emptied = {self.pictures: shown(True), self.word: shown(False), self.words_section: shown(False)}
+        emptied |= {self.dump_section: shown(False), self.dump: shown(False), self.dump_problem: shown(False)}
+        emptied |= {**self.features.emptied(), **self.attention.emptied()}
+        running = reports(work)
+        while True:
+            try:
+                step, total, preview = next(running)
+            except StopIteration as done:
+                trace: Trace = done.value
+                return trace
+            bar = readout.progress(f"Step {step} of {total}", step / total)
+            yield {self.status: bar, self.picture: gr.update(value=preview, label="Preview"), **emptied}
+            emptied = {}
+
+    def _results(self, name: str, trace: Trace, seed: int) -> dict[Any, Any]:
+        run = self.runs.of(name)
+        overlays = sheets.heat_overlays(trace) if trace.attention else []
+        if run is not None:
+            run.trace, run.words = trace, tuple(overlays)
+        size = f"{trace.picture.width} × {trace.picture.height}" if trace.picture else ""
+        done = f"Done. Seed {seed} · {size} · {trace.nbytes / 1e6:,.1f} MB recorded"
+        return {
+            **self._busy(False),
+            self.status: readout.note(done) + "".join(readout.note(line) for line in trace.notes),
+            self.pictures: shown(True),
+            self.picture: gr.update(value=trace.picture, label="Picture"),
+            self.word: _word(overlays, _first(overlays)) if overlays else shown(False),
+            self.words_section: shown(bool(overlays)),
+            self.words: gr.update(value=overlays, **({"selected_index": None} if _can_unselect() else {})),
+            self.dump_section: shown(True),
+            **self.features.filled(trace),
+            **self.attention.filled(trace),
+        }
+
+    def _busy(self, running: bool) -> dict[Any, Any]:
+        return {
+            self.go: shown(not running),
+            self.stop: gr.update(visible=running, interactive=True, value="Cancel"),
+        }
+
+    def cancel(self, name: str) -> Any:
+        """Stop the run after its present step."""
+        self.runs.cancel(name)
+        return gr.update(value="Cancelling …", interactive=False)
+
+    def enlarge(self, name: str, event: gr.SelectData) -> Any:
+        """Show the word that was clicked."""
+        run = self.runs.of(name)
+        return _word(run.words, int(event.index)) if run and run.words else gr.update()
+
+    def write_dump(self, name: str) -> tuple[Any, Any]:
+        """Write the run's dump into the server's temporary folder and offer it, or say why not."""
+        try:
+            trace = self.runs.trace(name)
+            path = save_trace(trace, self.runs.folder / name / f"unet-viz-seed-{trace.meta.get('seed', 0)}")
+        except (ValueError, OSError) as error:
+            return shown(False), gr.update(value=readout.problem(error), visible=True)
+        return gr.update(value=str(path), visible=True), shown(False)
+
+
+def _feature_sheets(trace: Trace, settings: Settings, step: int) -> list[Rendered]:
+    """Of all that was recorded at a step, whatever the panel's spec says by now; in the panel's colours."""
+    chosen = replace(settings.features, enabled=True, blocks="", steps=str(step), halves=get_args(Half))
+    return sheets.feature_sheets(trace, chosen)
+
+
+def _attention_sheets(trace: Trace, settings: Settings, step: int) -> list[Rendered]:
+    everything: dict[str, Any] = {
+        "halves": get_args(Half),
+        "parts": get_args(AttentionPart),
+        "kinds": get_args(Kind),
+    }
+    chosen = replace(settings.attention, enabled=True, blocks="", steps=str(step), **everything)
+    return [item for item in sheets.attention_sheets(trace, chosen) if item.key.step is not None]
+
+
+def _word(words: Sequence[tuple[Any, str]], index: int) -> Any:
+    image, text = words[index]
+    return gr.update(value=image, label=f"Word map: {text}", visible=True)
+
+
+def _first(words: Sequence[tuple[Any, str]]) -> int:
+    """The word shown first: the longest one, as the least likely to be an article or a preposition."""
+    return max(range(len(words)), key=lambda index: len(words[index][1]))
+
+
+def _can_unselect() -> bool:
+    return bool(ui.known(gr.Gallery, selected_index=None))
+
+
+def _seed(seed: float | None) -> int:
+    if seed is None or seed == -1:
+        return random.randrange(LARGEST_SEED)
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(
+            f"Seed {int(seed)} is not possible; allowed: 0 to {LARGEST_SEED}, or -1 for a new one"
+        )
+    return int(seed)

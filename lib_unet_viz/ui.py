@@ -1,0 +1,248 @@
+"""Settings as gradio components, for the standalone page and for a panel in a webui.
+
+Only what gradio 3.41, 4.40 and 6 all have is used; what differs goes through `known`, which asks a function
+for its parameters instead of gradio for its version.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import gradio as gr
+
+from lib_unet_viz import readout
+from lib_unet_viz.settings import (
+    AttentionSettings,
+    Average,
+    ColorMethod,
+    ColorSettings,
+    FeatureSettings,
+    Settings,
+    Space,
+    Transform,
+)
+from lib_unet_viz.unet import UNet
+
+PARTS = {"K": "K", "Q·K": "QK", "V·Q·K": "VQK", "Q": "Q"}
+HALVES = {"conditional (the prompt)": "cond", "unconditional (the negative prompt)": "uncond"}
+KINDS = {"cross": "cross", "self": "self"}
+COLORMAPS = ("viridis", "plasma", "inferno", "magma", "cividis", "turbo", "coolwarm", "gray")
+BLOCKS_HINT = "IN00 · IN00, M00 · IN04-OUT02 · IN00-OUT11(+2) · blank: all"
+STEPS_HINT = "1 · 1, 5 · 5-20(+5) · blank: all"
+# Paths of components whose words on the page differ from those of the settings.
+_WORDS = {
+    "features.halves": HALVES,
+    "attention.halves": HALVES,
+    "attention.parts": PARTS,
+    "attention.kinds": KINDS,
+}
+
+
+def known(function: Callable[..., Any], **wanted: Any) -> dict[str, Any]:
+    """Those of the keyword arguments that this gradio's function or class has by name."""
+    there = inspect.signature(function).parameters
+    return {name: value for name, value in wanted.items() if name in there}
+
+
+def on_edit(component: Any, handler: Callable[..., Any], inputs: Any, outputs: Any) -> Any:
+    """Listen to a person's changes without queue or spinner; while they type or drag, the last state counts.
+
+    Of a text box any change counts, as gradio 6 has no other event for pasted text.
+    """
+    event: Any = component.change if isinstance(component, gr.Textbox) else component.input
+    calm: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+    latest = known(event, trigger_mode="always_last")
+    if not latest and hasattr(component, "blur"):  # gradio 3 may answer fast typing out of order
+        component.blur(handler, inputs, outputs, **calm)
+    return event(handler, inputs, outputs, **calm, **latest)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The components of the settings by path, such as `features.blocks`, and where read-outs are shown."""
+
+    fields: Mapping[str, Any]
+    feature_readout: Any
+    attention_readout: Any
+
+    @property
+    def components(self) -> list[Any]:
+        """All components, in the order in which `settings` wants their values."""
+        return list(self.fields.values())
+
+    def under(self, prefix: str) -> list[Any]:
+        """The components whose paths begin so."""
+        return [component for path, component in self.fields.items() if path.startswith(prefix)]
+
+    def settings(self, values: Sequence[Any]) -> Settings:
+        """The settings that the components' values say. Raises SettingsError, as on an empty number."""
+        return from_values(dict(zip(self.fields, values, strict=True)))
+
+
+def from_values(values: Mapping[str, Any]) -> Settings:
+    """Settings from values by path; a list's entries may be given one by one, as `a.formulas.0`."""
+    nested: dict[str, Any] = {}
+    for path, value in values.items():
+        *above, name = path.split(".")
+        place = nested
+        for step in above:
+            place = place.setdefault(step, {})
+        words = _WORDS.get(path)
+        place[name] = [words[word] for word in words if word in value] if words else value
+    for part in ("features", "attention"):
+        color = nested.get(part, {}).get("color", {})
+        if "formulas" in color:
+            color["formulas"] = list(color["formulas"].values())
+    return Settings.from_dict(nested)
+
+
+def settings_panel(defaults: Settings) -> Panel:
+    """Accordions of features, attention and the memory budget. To be called inside a gr.Blocks."""
+    with gr.Accordion("U-Net features", open=False):
+        features, feature_readout = feature_controls(defaults.features)
+    with gr.Accordion("Attention", open=False):
+        attention, attention_readout = attention_controls(defaults.attention)
+    with gr.Accordion("Memory", open=False):
+        memory = memory_controls(defaults)
+    return Panel({**features, **attention, **memory}, feature_readout, attention_readout)
+
+
+def memory_controls(defaults: Settings) -> dict[str, Any]:
+    """The budget's component, by path."""
+    info = "A run that would keep more is refused before it starts."
+    return {"budget_mb": gr.Number(defaults.budget_mb, label="Memory budget (MB)", info=info, precision=0)}
+
+
+def feature_controls(defaults: FeatureSettings) -> tuple[dict[str, Any], Any]:
+    """Components by path, and the one that shows the read-out."""
+    fields: dict[str, Any] = {
+        "features.enabled": gr.Checkbox(defaults.enabled, label="Extract U-Net features"),
+        "features.blocks": gr.Textbox(
+            defaults.blocks, label="Layers", info=BLOCKS_HINT, lines=1, max_lines=1
+        ),
+        "features.steps": gr.Textbox(defaults.steps, label="Steps", info=STEPS_HINT, lines=1, max_lines=1),
+    }
+    shown = gr.HTML(elem_classes=["uv-readout"])
+    fields["features.halves"] = _chosen(HALVES, defaults.halves, "Half of the guidance")
+    fields["features.average"] = gr.Radio(
+        list(get_args(Average)), value=defaults.average, label="Average over channels"
+    )
+    return fields | _colors("features.color", defaults.color), shown
+
+
+def attention_controls(defaults: AttentionSettings) -> tuple[dict[str, Any], Any]:
+    """Components by path, and the one that shows the read-out."""
+    info = BLOCKS_HINT.replace("IN00, M00", "IN07.1")
+    fields: dict[str, Any] = {
+        "attention.enabled": gr.Checkbox(defaults.enabled, label="Extract attention"),
+        "attention.blocks": gr.Textbox(defaults.blocks, label="Layers", info=info, lines=1, max_lines=1),
+        "attention.steps": gr.Textbox(defaults.steps, label="Steps", info=STEPS_HINT, lines=1, max_lines=1),
+    }
+    shown = gr.HTML(elem_classes=["uv-readout"])
+    fields["attention.parts"] = _chosen(PARTS, defaults.parts, "Parts")
+    fields["attention.kinds"] = _chosen(KINDS, defaults.kinds, "Kinds")
+    fields["attention.halves"] = _chosen(HALVES, defaults.halves, "Half of the guidance")
+    return fields | _colors("attention.color", defaults.color), shown
+
+
+def _chosen(words: Mapping[str, str], values: Iterable[str], label: str) -> Any:
+    chosen = set(values)
+    return gr.CheckboxGroup(
+        list(words), value=[w for w, value in words.items() if value in chosen], label=label
+    )
+
+
+def _colors(prefix: str, defaults: ColorSettings) -> dict[str, Any]:
+    """Colour settings; what belongs to one method or transform is visible with that one only."""
+    methods = [
+        m for m in get_args(ColorMethod) if m != "Perceptual" or importlib.util.find_spec("matplotlib")
+    ]
+    method = gr.Radio(methods, value=defaults.method, label="Colorize method")
+    with gr.Column(visible=defaults.method == "Custom") as custom:
+        space = gr.Radio(list(get_args(Space)), value=defaults.space, label="Color space")
+        labels = _formula_labels(defaults.space)
+        with gr.Row():
+            formulas = [
+                gr.Textbox(text, label=label, lines=1, max_lines=1, min_width=80)
+                for label, text in zip(labels, defaults.formulas, strict=True)
+            ]
+    colormap = gr.Dropdown(
+        list(COLORMAPS), value=defaults.colormap, label="Color map", visible=defaults.method == "Perceptual"
+    )
+    transform = gr.Radio(list(get_args(Transform)), value=defaults.transform, label="Value transform")
+    with gr.Column(visible=defaults.transform == "Linear") as linear:
+        minimum = gr.Slider(-10, 10, value=defaults.minimum, step=0.05, label="Clamp min.")
+        maximum = gr.Slider(-10, 10, value=defaults.maximum, step=0.05, label="Clamp max.")
+    with gr.Column(visible=defaults.transform == "Sigmoid") as sigmoid:
+        gain = gr.Slider(0.1, 20, value=defaults.gain, step=0.1, label="Gain")
+        offset = gr.Slider(-10, 10, value=defaults.offset, step=0.05, label="Offset")
+    per_cell = gr.Checkbox(
+        defaults.per_cell, label="Each cell by its own range", visible=defaults.transform.startswith("Auto")
+    )
+
+    def shown(method: str, transform: str) -> list[Any]:
+        wanted = (
+            method == "Custom",
+            method == "Perceptual",
+            transform == "Linear",
+            transform == "Sigmoid",
+            transform.startswith("Auto"),
+        )
+        return [gr.update(visible=visible) for visible in wanted]
+
+    def relabelled(space: str) -> list[Any]:
+        return [gr.update(label=label) for label in _formula_labels(space)]
+
+    for choice in (method, transform):
+        on_edit(choice, shown, [method, transform], [custom, colormap, linear, sigmoid, per_cell])
+    on_edit(space, relabelled, [space], formulas)
+    names = ("method", "space", "colormap", "transform", "minimum", "maximum", "gain", "offset", "per_cell")
+    parts = (method, space, colormap, transform, minimum, maximum, gain, offset, per_cell)
+    fields = {f"{prefix}.{name}": part for name, part in zip(names, parts, strict=True)}
+    return fields | {f"{prefix}.formulas.{index}": box for index, box in enumerate(formulas)}
+
+
+def _formula_labels(space: str) -> tuple[str, str, str]:
+    return ("Red", "Green", "Blue") if space == "RGB" else ("Hue", "Saturation", "Lightness")
+
+
+def live_readout(
+    panel: Panel,
+    unet: Callable[[], UNet],
+    *,
+    steps: Any,
+    width: Any,
+    height: Any,
+    pixels: int = 8,
+    tokens: int = 77,
+) -> Callable[..., list[str]]:
+    """Keep both read-outs true while the panel or the run's steps and size (components) are changed.
+
+    pixels: how many a latent position stands for. Returns the handler, which takes steps, width, height and
+    the panel's values, so that a page can call it when it loads.
+    """
+
+    def show(steps: float | None, width: float | None, height: float | None, *values: Any) -> list[str]:
+        try:
+            settings = panel.settings(values)
+            run = {"size": (int(height or 0) // pixels, int(width or 0) // pixels), "steps": int(steps or 0)}
+        except ValueError as error:
+            return [readout.problem(error)] * 2
+        return [
+            readout.features(unet(), settings.features, **run),  # type: ignore[arg-type]
+            readout.attention(unet(), settings.attention, **run, tokens=tokens),  # type: ignore[arg-type]
+        ]
+
+    colors = {
+        id(component) for part in ("features", "attention") for component in panel.under(f"{part}.color")
+    }
+    inputs = [steps, width, height, *panel.components]
+    outputs = [panel.feature_readout, panel.attention_readout]
+    for component in inputs:
+        if id(component) not in colors:
+            on_edit(component, show, inputs, outputs)
+    return show

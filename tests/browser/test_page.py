@@ -1,0 +1,216 @@
+"""The page in a browser, by mouse and keyboard, on a small stand-in model.
+
+PAGE_PYTHON: another interpreter to serve the page with, such as one of an environment with an older gradio.
+PAGE_SHOTS: a folder to save pictures of the page to.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+api = pytest.importorskip("playwright.sync_api")
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+api.expect.set_options(timeout=10_000)
+PROMPT = "a big red circle and a small blue square"
+WIDTHS = (1280, 700)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The page, served on a free port of this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    python = os.environ.get("PAGE_PYTHON", sys.executable)
+    command = [python, "tests/standin.py", "--port", str(port), "--pause", "0.15"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(url, server)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes], seconds: float = 90) -> None:
+    for _ in range(int(seconds * 2)):
+        if server.poll() is not None:
+            pytest.fail(f"the page's server ended with {server.returncode}")
+        try:
+            urllib.request.urlopen(url).close()
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.5)
+        else:
+            return
+    pytest.fail("the page's server does not answer")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(params=WIDTHS, ids=[f"{width}px" for width in WIDTHS])
+def page(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator[Any]:
+    opened = browser.new_page(viewport={"width": request.param, "height": 900})
+    opened.set_default_timeout(20_000)
+    wrong: list[str] = []
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.goto(address, wait_until="domcontentloaded")
+    opened.wait_for_selector("#generate")
+    opened.wait_for_timeout(500)  # its scripts have yet to listen
+    yield opened
+    shoot(opened, f"{request.node.originalname}-{request.param}")
+    wide = opened.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    opened.close()
+    assert wide <= 0, "the page scrolls sideways"
+    assert wrong == []
+
+
+def shoot(page: Any, name: str) -> None:
+    folder = os.environ.get("PAGE_SHOTS")
+    if folder:
+        page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+
+
+def box(page: Any, name: str) -> Any:
+    return page.locator(f"#{name} textarea, #{name} input").first
+
+
+def generate(page: Any, prompt: str = PROMPT) -> None:
+    box(page, "prompt").click()
+    page.keyboard.type(prompt)
+    page.keyboard.press("Enter")
+
+
+def open_vxa(page: Any) -> None:
+    # gradio 3's tabs are plain buttons
+    page.get_by_role("tab", name="VXA").or_(page.get_by_role("button", name="VXA")).first.click()
+
+
+def done(page: Any) -> None:
+    api.expect(page.locator("#status").first).to_contain_text("MB recorded", timeout=40_000)
+    api.expect(page.locator("#features button.thumbnail-item")).to_have_count(7)
+
+
+def test_enter_shows_progress_then_picture_and_words(page: Any) -> None:
+    generate(page)
+    api.expect(page.locator("#status").first).to_contain_text("of 30")
+    api.expect(page.locator("#picture img")).to_be_visible()
+    shoot(page, f"running-{page.viewport_size['width']}")
+    done(page)
+    words = page.locator("#words button.thumbnail-item")
+    api.expect(words).to_have_count(9)
+    words.nth(8).click()
+    api.expect(page.locator("#word").first).to_contain_text("Word map: square")
+    assert page.locator("#picture img").bounding_box()["width"] > 200
+    api.expect(page.locator("#attention button.thumbnail-item")).to_have_count(1)
+
+
+def test_cancel_ends_the_run(page: Any) -> None:
+    generate(page)
+    page.locator("#cancel").click()
+    api.expect(page.locator("#status").first).to_contain_text("Cancelled")
+    api.expect(page.locator("#generate")).to_be_visible()
+
+
+def test_an_empty_prompt_is_answered_in_place(page: Any) -> None:
+    page.locator("#generate").click()
+    api.expect(page.locator("#status [role=alert]")).to_contain_text("prompt is empty")
+
+
+def test_the_readout_follows_the_block_spec(page: Any) -> None:
+    page.locator(".label-wrap:has-text('Features: ')").click()
+    readout = page.locator(".uv-readout").first
+    api.expect(readout).to_contain_text("7 of 7 blocks")
+    layers = page.get_by_label("Layers").first
+    layers.click()
+    page.keyboard.type("IN00-OUT02(+2)")
+    page.keyboard.press("Tab")
+    api.expect(readout).to_contain_text("4 of 7 blocks")
+    layers.fill("IN00, OUT99")
+    api.expect(readout.locator("[role=alert]")).to_contain_text("^^^^^")
+
+
+def test_a_transform_shows_its_own_sliders(page: Any) -> None:
+    page.locator(".label-wrap:has-text('Features: ')").click()
+    clamp = page.get_by_text("Clamp min.").first
+    api.expect(clamp).not_to_be_visible()
+    page.locator("label:has-text('Linear')").first.click()
+    api.expect(clamp).to_be_visible()
+    page.locator("label:has-text('Sigmoid')").first.click()
+    api.expect(clamp).not_to_be_visible()
+    api.expect(page.get_by_text("Gain").first).to_be_visible()
+
+
+def test_a_dump_is_offered(page: Any) -> None:
+    generate(page)
+    done(page)
+    page.locator("#write-dump").click()
+    link = page.locator("#dump a").first
+    api.expect(link).to_be_visible()
+    with page.expect_download() as download:
+        link.click()
+    assert Path(download.value.path()).stat().st_size > 1_000_000
+
+
+def test_vxa_by_clicking_a_word(page: Any) -> None:
+    open_vxa(page)
+    page.locator("#visualize").click()
+    api.expect(page.locator("#vxa-status [role=alert]")).to_contain_text("no picture")
+    page.locator("#examples button.thumbnail-item").nth(1).click()
+    tokens = page.locator("#tokens label")
+    api.expect(tokens.first).to_contain_text("1 ")
+    tokens.nth(2).click()
+    api.expect(box(page, "indices")).to_have_value("3")
+    page.locator("#visualize").click()
+    api.expect(page.locator("#vxa-status").first).to_contain_text("3 square")
+    api.expect(page.locator("#result img")).to_be_visible()
+    box(page, "indices").fill("2, 4")
+    api.expect(page.locator("#tokens input:checked")).to_have_count(2)
+    box(page, "indices").fill("1, x")
+    api.expect(page.locator("#index-problem").first).to_contain_text("no index of a token")
+
+
+def test_vxa_takes_an_uploaded_picture(page: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    file = tmp_path / "tall.png"
+    Image.effect_noise((90, 333), 80).save(file)
+    open_vxa(page)
+    page.locator("#upload input[type=file]").set_input_files(str(file))
+    page.wait_for_selector("#upload img")
+    box(page, "vxa-prompt").fill("hat, neck")
+    api.expect(page.locator("#tokens").first).to_contain_text("3 neck")
+    box(page, "vxa-prompt").press("Enter")
+    api.expect(page.locator("#vxa-status").first).to_contain_text("all tokens")
+    api.expect(page.locator("#result img")).to_be_visible()

@@ -1,0 +1,219 @@
+"""A page on a model that needs no diffusers: a tiny U-Net with real attention and a sampler of its own.
+
+For the page's tests, and to serve the page where little more than gradio and torch is installed:
+
+    python tests/standin.py --port 7860        (without --port: only build the page)
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from lib_unet_viz.capture import Call, Capture, Row, estimate
+from lib_unet_viz.hosts.pipeline import Cancelled
+from lib_unet_viz.record import Recorder
+from lib_unet_viz.settings import Settings
+from lib_unet_viz.tokens import BOS, END_OF_WORD, EOS
+from lib_unet_viz.trace import Trace
+from lib_unet_viz.unet import UNet
+
+WIDTH, CONTEXT, CHUNK = 32, 16, 77
+
+
+class Attention(nn.Module):
+    """Attention with the four linear layers and the names that Stable Diffusion's has."""
+
+    def __init__(self, context: int) -> None:
+        super().__init__()
+        self.heads, self.scale = 2, (WIDTH // 2) ** -0.5
+        self.to_q = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.to_k, self.to_v = (nn.Linear(context, WIDTH, bias=False) for _ in range(2))
+        self.to_out = nn.Sequential(nn.Linear(WIDTH, WIDTH))
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        def split(t: Tensor) -> Tensor:
+            heads: Tensor = t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            return heads
+
+        q, k, v = split(self.to_q(x)), split(self.to_k(context)), split(self.to_v(context))
+        mixed = functional.scaled_dot_product_attention(q, k, v)
+        out: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
+class Transformer(nn.Module):
+    """Self-attention, then cross-attention; images (row, channel, y, x) in and out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attn1, self.attn2 = Attention(WIDTH), Attention(CONTEXT)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        flat = x.flatten(2).transpose(1, 2)
+        flat = flat + self.attn1(flat, flat)
+        flat = flat + self.attn2(flat, context)
+        out: Tensor = flat.transpose(1, 2).unflatten(2, x.shape[2:])
+        return out
+
+
+class Part(nn.Module):
+    """One block: a convolution and, perhaps, a transformer."""
+
+    def __init__(self, channels: int, *, stride: int = 1, prompt: bool = False, out: int = WIDTH) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, 3, stride=stride, padding=1)
+        self.transformer = Transformer() if prompt else None
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        x = torch.tanh(self.conv(x))
+        out: Tensor = x if self.transformer is None else self.transformer(x, context)
+        return out
+
+
+class TinyUNet(nn.Module):
+    """Three input blocks, a middle block and three output blocks in Stable Diffusion's own layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input_blocks = nn.ModuleList([Part(4), Part(WIDTH, prompt=True), Part(WIDTH, stride=2)])
+        self.middle_block = Part(WIDTH, prompt=True)
+        self.output_blocks = nn.ModuleList([Part(2 * WIDTH, prompt=True) for _ in range(3)])
+        self.out = nn.Conv2d(WIDTH, 4, 1)
+
+    def forward(self, x: Tensor, timestep: float, context: Tensor) -> Tensor:
+        skips = []
+        for block in self.input_blocks:
+            x = block(x, context)
+            skips.append(x)
+        x = self.middle_block(x, context)
+        for block in self.output_blocks:
+            skip = skips.pop()
+            x = functional.interpolate(x, size=skip.shape[2:])
+            x = block(torch.cat([x, skip], 1), context)
+        noise: Tensor = self.out(x)
+        return noise
+
+
+class StandIn:
+    """What the page asks of `hosts.pipeline.Pipeline`. `pause`: seconds that each step takes longer."""
+
+    name, native_size, timesteps = "stand-in", 128, 1000
+
+    def __init__(self, pause: float = 0.0) -> None:
+        torch.manual_seed(0)
+        self.module = TinyUNet().requires_grad_(False)
+        self.unet = UNet.of(self.module)
+        self.pipe = SimpleNamespace(vae_scale_factor=8)
+        self.pause = pause
+
+    def tokens(self, prompt: str) -> list[str]:
+        found = re.findall(r"\w+|[^\w\s]", prompt.lower())[: CHUNK - 2]
+        return [BOS, *(word + END_OF_WORD for word in found), *[EOS] * (CHUNK - 1 - len(found))]
+
+    def context(self, prompt: str) -> Tensor:
+        """A random vector for each token's text: (row, token, channel)."""
+        rows = [torch.Generator().manual_seed(sum(map(ord, text))) for text in self.tokens(prompt)]
+        return torch.stack([3 * torch.randn(CONTEXT, generator=row) for row in rows])[None]
+
+    def estimate(self, settings: Settings, *, steps: int, size: tuple[int, int]) -> int:
+        latent = (size[0] // 8, size[1] // 8)
+        captures: Any = {"features": settings.features.capture(), "attention": settings.attention.capture()}
+        return estimate(self.unet, **captures, size=latent, total=steps)
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        settings: Settings,
+        negative: str = "",
+        steps: int = 30,
+        seed: int = 0,
+        cfg: float = 7.5,
+        size: tuple[int, int] | None = None,
+        progress: Callable[[int, int, Image.Image], None] | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Trace:
+        height, width = size or (128, 128)
+        x = torch.randn(1, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(seed))
+        context = torch.cat([self.context(negative), self.context(prompt)])
+        now = 0
+
+        def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+            rows = (Row(0, "uncond"), Row(0, "cond"))
+            return Call(
+                step=now, total=steps, sigma=1 - now / steps, rows=rows, size=tuple(args[0].shape[-2:])
+            )
+
+        attention = [capture for capture in (settings.attention.capture(),) if capture]
+        recorder = Recorder(
+            self.unet,
+            features=settings.features.capture(),
+            attention=[*attention, Capture(mean=True)],
+            calls=calls,
+            meta={"prompt": prompt, "seed": seed, "tokens": {"cond": self.tokens(prompt)}},
+            budget=settings.budget_mb * 1_000_000,
+        )
+        with recorder as trace, torch.no_grad():
+            for now in range(steps):
+                without, given = self.module(torch.cat([x, x]), now, context).chunk(2)
+                x = 0.9 * x + 0.2 * (without + cfg / 8 * (given - without))
+                time.sleep(self.pause)
+                if cancelled():
+                    raise Cancelled(trace)
+                if progress is not None:
+                    progress(now + 1, steps, _picture(x))
+        trace.picture = _picture(x)
+        return trace
+
+    def encode(self, picture: Image.Image) -> Tensor:
+        pixels = torch.from_numpy(np.array(picture.convert("RGBA"), dtype=np.float32)) / 127.5 - 1
+        return functional.avg_pool2d(pixels.permute(2, 0, 1)[None], 8)
+
+    def add_noise(self, latent: Tensor, *, timestep: int, seed: int) -> Tensor:
+        noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(seed))
+        return latent + timestep / self.timesteps * (noise - latent)
+
+    def sigma(self, timestep: int) -> float:
+        return timestep / self.timesteps
+
+    @torch.no_grad()
+    def denoise(self, latent: Tensor, *, timestep: int, prompt: str) -> None:
+        self.module(latent, timestep, self.context(prompt))
+
+
+def _picture(latent: Tensor) -> Image.Image:
+    rgb = (latent[0, :3].permute(1, 2, 0).numpy() + 1) * 127.5
+    small = Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
+    return small.resize((small.width * 8, small.height * 8), Image.Resampling.BICUBIC)
+
+
+def main() -> None:
+    from lib_unet_viz.app import page
+
+    parser = argparse.ArgumentParser(description="Build the page on a stand-in model; with --port, serve it.")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds that each step takes longer")
+    arguments = parser.parse_args()
+    blocks = page.build(StandIn(arguments.pause))  # type: ignore[arg-type]
+    if arguments.port is not None:
+        page.serve(blocks, port=arguments.port)
+
+
+if __name__ == "__main__":
+    main()

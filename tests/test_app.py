@@ -1,0 +1,266 @@
+"""The page: it builds, its handlers answer as they should, and mistakes become messages. No browser."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+gr = pytest.importorskip("gradio")
+
+from PIL import Image  # noqa: E402
+from standin import StandIn  # noqa: E402
+
+from lib_unet_viz import readout, ui, vxa  # noqa: E402
+from lib_unet_viz.app.page import build  # noqa: E402
+from lib_unet_viz.app.runs import GoneError, Runs, reports  # noqa: E402
+from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
+from lib_unet_viz.app.vxa_tab import VXA  # noqa: E402
+from lib_unet_viz.dump import load_trace  # noqa: E402
+from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Settings  # noqa: E402
+
+# gradio leaves event loops and their sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
+PROMPT = "a red circle, a blue square"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tidy() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Any:
+    return StandIn()
+
+
+@pytest.fixture(scope="module")
+def txt2img(pipeline: Any) -> Txt2Img:
+    tab = Txt2Img(pipeline, Runs())
+    with gr.Blocks(analytics_enabled=False):
+        tab.build()
+    return tab
+
+
+@pytest.fixture(scope="module")
+def looker(pipeline: Any) -> VXA:
+    tab = VXA(pipeline, Runs())
+    with gr.Blocks(analytics_enabled=False):
+        tab.build()
+    return tab
+
+
+def values(tab: Txt2Img, **changed: Any) -> list[Any]:
+    """The panel's values as the page opens, some of them changed (`features__blocks`)."""
+    new = {name.replace("__", "."): value for name, value in changed.items()}
+    return [new.get(path, component.value) for path, component in tab.panel.fields.items()]
+
+
+def run(tab: Txt2Img, prompt: str = PROMPT, seed: int = 1, **changed: Any) -> list[dict[Any, Any]]:
+    """All updates of a run of three steps."""
+    return list(tab.generate("", prompt, "", 3, seed, 7.5, 64, 64, *values(tab, **changed)))
+
+
+def of(update: Any, name: str) -> Any:
+    return update.get(name) if isinstance(update, dict) else update
+
+
+def test_the_page_builds(pipeline: Any) -> None:
+    blocks = build(pipeline)
+    labels = {component["props"].get("label") for component in blocks.get_config_file()["components"]}
+    wanted = {"Prompt", "Steps", "CFG scale", "Seed", "Indices of token", "Cross-attention layer", "Timestep"}
+    assert wanted <= labels
+
+
+def test_a_panel_says_the_defaults_as_they_are(txt2img: Txt2Img) -> None:
+    with gr.Blocks(analytics_enabled=False):
+        panel = ui.settings_panel(Settings())
+    assert panel.settings([component.value for component in panel.components]) == Settings()
+
+
+def test_values_become_settings() -> None:
+    settings = ui.from_values(
+        {
+            "features.color.formulas.0": "v",
+            "features.color.formulas.1": "1",
+            "features.color.formulas.2": "abs(v)",
+            "attention.parts": ["K", "V·Q·K"],
+        }
+    )
+    assert settings.features.color.formulas == ("v", "1", "abs(v)")
+    assert settings.attention.parts == ("K", "VQK")
+
+
+def test_known_leaves_out_what_a_function_lacks() -> None:
+    def function(here: int) -> None: ...
+
+    assert ui.known(function, here=1, elsewhere=2) == {"here": 1}
+
+
+def test_readout_of_features(pipeline: Any) -> None:
+    text = readout.features(
+        pipeline.unet, FeatureSettings(blocks="IN01-M00", steps="2,9"), size=(8, 8), steps=4
+    )
+    assert "3 of 7 blocks" in text
+    assert "1 of 4 steps" in text
+    assert "not in this run: step 9" in text
+    assert "<td>IN02</td><td>32 × 8 × 8</td><td>32 × 4 × 4</td><td>no</td>" in text
+    assert "<td>yes, 2 heads</td>" in text
+
+
+def test_readout_of_attention(pipeline: Any) -> None:
+    text = readout.attention(pipeline.unet, AttentionSettings(), size=(16, 16), steps=4)
+    assert "1 attention layer" in text
+    assert "<td>M00.0</td><td>cross (the prompt)</td><td>2</td><td>8 × 8</td>" in text
+
+
+def test_readout_shows_a_mistake_with_its_place(pipeline: Any) -> None:
+    text = readout.features(pipeline.unet, FeatureSettings(blocks="M00,<b>"), size=(8, 8), steps=4)
+    assert "<pre" in text
+    assert "&lt;b&gt;" in text
+    assert "^" in text
+
+
+def test_generate_shows_previews_then_results(txt2img: Txt2Img) -> None:
+    updates = run(txt2img)
+    bars = [update[txt2img.status] for update in updates if "progressbar" in str(update.get(txt2img.status))]
+    assert [f"Step {step} of 3" in bars[step] for step in (1, 2, 3)] == [True] * 3
+    last = updates[-1]
+    words = [text for _, text in of(last[txt2img.words], "value")]
+    assert words == ["a", "red", "circle", ",", "a#2", "blue", "square"]
+    assert "circle" in of(last[txt2img.word], "label")
+    name = updates[0][txt2img.run]
+    assert txt2img.runs.trace(name).meta["seed"] == 1
+
+
+def test_sheets_of_any_recorded_step(txt2img: Txt2Img) -> None:
+    name = run(txt2img, features__steps="1,3", attention__blocks="M00")[0][txt2img.run]
+    sheets, _ = txt2img.features.show(name, 1, *values(txt2img))
+    assert [caption for _, caption in sheets] == ["IN00", "IN01", "IN02", "M00", "OUT00", "OUT01", "OUT02"]
+    attention, _ = txt2img.attention.show(name, 2, *values(txt2img))
+    assert [caption for _, caption in attention] == ["M00.0 cross Q·K"]
+
+
+def test_a_wrong_formula_is_said_at_the_sheets(txt2img: Txt2Img) -> None:
+    name = run(txt2img)[0][txt2img.run]
+    wrong = values(txt2img, features__color__method="Custom", features__color__formulas__0="import os")
+    _, problem = txt2img.features.show(name, 1, *wrong)
+    assert "^" in of(problem, "value")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"prompt": " "}, "prompt is empty"),
+        ({"seed": -2}, "Seed -2"),
+        ({"features__blocks": "OUT99"}, "no block OUT99"),
+        ({"attention__parts": []}, "at least one of"),
+        ({"budget_mb": 0}, "budget"),
+    ],
+)
+def test_mistakes_become_messages(txt2img: Txt2Img, changed: dict[str, Any], said: str) -> None:
+    last = run(txt2img, **changed)[-1]
+    assert said in last[txt2img.status]
+    assert last[txt2img.run] == ""
+    assert "Traceback" not in last[txt2img.status]
+
+
+def test_cancel_stops_the_run(txt2img: Txt2Img) -> None:
+    updates = txt2img.generate("", PROMPT, "", 50, 1, 7.5, 64, 64, *values(txt2img))
+    name = next(updates)[txt2img.run]
+    txt2img.cancel(name)
+    rest = list(updates)
+    assert "Cancelled" in rest[-1][txt2img.status]
+    assert len(rest) < 10
+    with pytest.raises(GoneError):
+        txt2img.runs.trace(name)
+
+
+def test_the_dump_can_be_read_again(txt2img: Txt2Img) -> None:
+    name = run(txt2img)[0][txt2img.run]
+    file, _ = txt2img.write_dump(name)
+    trace = load_trace(of(file, "value"))
+    assert trace.meta["prompt"] == PROMPT
+    assert len(trace.features) == 7 * 3
+
+
+def test_a_forgotten_run_is_said(txt2img: Txt2Img) -> None:
+    name = run(txt2img)[0][txt2img.run]
+    path = Path(of(txt2img.write_dump(name)[0], "value"))
+    for _ in range(5):
+        txt2img.runs.start()
+    assert not path.exists()
+    assert "no longer in memory" in of(txt2img.write_dump(name)[1], "value")
+
+
+def test_reports_pass_an_error_on() -> None:
+    def work(report: Any) -> None:
+        report(1)
+        raise ValueError("no")
+
+    running = reports(work)
+    assert next(running) == 1
+    with pytest.raises(ValueError, match="no"):
+        next(running)
+
+
+def test_vxa_tokens_and_indices_agree(looker: VXA) -> None:
+    update, text = looker.tokenise("hat, neck", [])
+    assert of(update, "choices") == ["1 hat", "2 ,", "3 neck"]
+    assert text == ""
+    assert looker.pick(["3 neck", "1 hat"]) == "1, 3"
+    assert looker.type_indices("3,1", "hat, neck", [])[0] == ["1 hat", "3 neck"]
+    assert "^" in of(looker.type_indices("1, x", "hat, neck", [])[1], "value")
+    kept, text = looker.tokenise("hat and neck", ["1 hat", "3 neck"])
+    assert of(kept, "value") == ["1 hat", "3 neck"]
+    assert text == "1, 3"
+
+
+def look(tab: VXA, picture: Image.Image | None, **changed: Any) -> tuple[Any, str, str]:
+    arguments: dict[str, Any] = {
+        "prompt": "hat, neck",
+        "indices": "1, 3",
+        "layers": [next(iter(tab.layers))],
+        "timestep": vxa.DEFAULT_TIMESTEP,
+        "seed": 0,
+        "original": False,
+        "mode": "heat overlay",
+    }
+    return tab.visualize(picture, **{**arguments, **changed})
+
+
+@pytest.mark.parametrize("mode", ["masked", "greyscale", "heat overlay"])
+@pytest.mark.parametrize("size", [(100, 301), (64, 64)])
+def test_vxa_shows_a_picture_of_any_size(looker: VXA, mode: str, size: tuple[int, int]) -> None:
+    image, line, name = look(looker, Image.new("RGBA", size, (200, 30, 30, 128)), mode=mode)
+    assert abs(image.width / image.height - size[0] / size[1]) < 0.03
+    assert "1 hat + 3 neck" in line
+    again, _ = looker.redraw(name, "hat, neck", "3", False, mode)
+    assert again.size == image.size
+
+
+def test_vxa_as_the_original_did_counts_the_padding(looker: VXA) -> None:
+    middle = [choice for choice, spec in looker.layers.items() if spec == "M00"]
+    assert middle == ["M00 (the original's default)"]
+    picture = Image.effect_noise((128, 128), 90).convert("RGB")
+    plain, _, _ = look(looker, picture, indices="", layers=middle)
+    original, line, _ = look(looker, picture, indices="", layers=middle, original=True)
+    assert "with end and padding" in line
+    assert plain.tobytes() != original.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"), [({"prompt": ""}, "prompt is empty"), ({"indices": "99"}, "no index of a token")]
+)
+def test_vxa_mistakes_become_messages(looker: VXA, changed: dict[str, Any], said: str) -> None:
+    assert said in look(looker, Image.new("RGB", (64, 64)), **changed)[1]
+
+
+def test_vxa_without_a_picture_says_so(looker: VXA) -> None:
+    assert "no picture" in look(looker, None)[1]
