@@ -213,8 +213,8 @@ def overlay(
     colors = (colormap or Colormap.turbo())(full[..., 0]).astype(np.float32)
     pixels = _pixels(picture)
     grey_level = pixels @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32)  # ITU-R BT.601
-    pale = pixels + (grey_level - pixels) * alpha
-    cover = alpha * np.sqrt(full)
+    pale = pixels + (grey_level - pixels) * np.float32(alpha)
+    cover = np.asarray(alpha * np.sqrt(full), dtype=np.float32)
     return _image(pale * (1 - cover) + colors * cover)
 
 

@@ -108,7 +108,18 @@ def test_the_exported_text_encoder_is_complete(bundled: Pipeline, checkpoint: Pa
     exported = _part(checkpoint, "cond_stage_model.transformer.text_model.")
     assert {name for name in names if "position_ids" not in name} == set(exported)
     folder = checkpoint.with_name(f"{export.NAME}-clip")
-    assert {"config.json", "model.safetensors"} <= {path.name for path in folder.iterdir()}
+    files = {path.name for path in folder.iterdir()}
+    assert {"config.json", "model.safetensors", "vocab.json", "merges.txt"} <= files
+
+
+def test_the_text_encoder_has_the_weights_of_its_file(bundled: Pipeline) -> None:
+    saved = load_file(model.FOLDER / "text_encoder" / "model.safetensors")
+    loaded = {
+        name.removeprefix("text_model."): value
+        for name, value in bundled.pipe.text_encoder.state_dict().items()
+    }
+    for name, value in saved.items():
+        assert torch.equal(loaded[name.removeprefix("text_model.")], value.float())
 
 
 def test_judging_a_map() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel
 from transformers import CLIPTokenizer
 
@@ -45,12 +46,28 @@ def write(work: Path, folder: Path) -> None:
         requires_safety_checker=False,
     )
     pipe.to(torch.float16).save_pretrained(folder)
+    _for_older_readers(work, folder)
     if (work / "scorer.pt").exists():
         judge = scorer.Scorer()
         Checkpoint(work / "scorer.pt", {"scorer": judge}).load()
         scorer.save(judge, folder / scorer.FILE.name)
     for log in work.glob("*.jsonl"):
         shutil.copy(log, folder / log.name)
+
+
+def _for_older_readers(work: Path, folder: Path) -> None:
+    """Undo what transformers 5 changed in files, so that transformers 4, and so the webui, reads them as well.
+
+    It leaves out the vocabulary's own files, and `text_model.` in the names of the text encoder's weights;
+    without that, version 4 starts with random weights and says so in a warning only.
+    """
+    shutil.rmtree(folder / "tokenizer")
+    shutil.copytree(work / "tokenizer", folder / "tokenizer")
+    path = folder / "text_encoder" / "model.safetensors"
+    weights = {
+        f"text_model.{name.removeprefix('text_model.')}": value for name, value in load_file(path).items()
+    }
+    save_file(weights, path, {"format": "pt"})
 
 
 @torch.no_grad()
