@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MULTIPLE = 8  # pixels a latent position stands for
 DEFAULT_TIMESTEP = 350  # what points best on the bundled model, of 200, 350, 500, 650 and 800
 MAP_SIDE = 16  # positions; see `default_layers`
+DRAWS = 4  # of noise: pointing rose from 0.72 to 0.85 on the bundled model
 SMALLEST = 64  # pixels of a side: the U-Net halves the latent three times
 
 
@@ -39,6 +40,11 @@ def default_layers(model: Model) -> str:
     wanted = math.log2(model.native_size / MULTIPLE / MAP_SIDE)
     level = min({site.level for site in sites}, key=lambda there: (abs(there - wanted), there))
     return ",".join(dict.fromkeys(site.block for site in sites if site.level == level))
+
+
+def noise_seeds(seed: int) -> tuple[int, ...]:
+    """Seeds of the draws of noise that one look averages over; another look's seed gives others."""
+    return tuple(range(DRAWS * seed, DRAWS * (seed + 1)))
 
 
 def positions(trace: Trace, words: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -109,7 +115,7 @@ def trace_picture(
     meta["tokens"] = {"cond": model.tokens(prompt)}
     capture = Capture(blocks=spec, mean=True)
     with Recorder(model.unet, attention=capture, calls=lambda args, kwargs: call, meta=meta) as trace:
-        for seed in noise_seeds:
+        for seed in noise_seeds if timestep else noise_seeds[:1]:
             noised = model.add_noise(latent, timestep=timestep, seed=seed) if timestep else latent
             model.denoise(noised, timestep=timestep, prompt=prompt)
     trace.picture = ready

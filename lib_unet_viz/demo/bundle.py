@@ -56,7 +56,7 @@ def write(work: Path, folder: Path) -> None:
 
 
 def _for_older_readers(work: Path, folder: Path) -> None:
-    """Undo what transformers 5 changed in files, so that transformers 4, and so the webui, reads them as well.
+    """Undo what transformers 5 changed in files, so that transformers 4 (the webui's) reads them too.
 
     It leaves out the vocabulary's own files, and `text_model.` in the names of the text encoder's weights;
     without that, version 4 starts with random weights and says so in a warning only.

@@ -80,7 +80,7 @@ def maps(
         layers = {"vxa": heatmap.MIDDLE}
         traces = {
             spec: vxa.trace_picture(
-                model, picture, text, blocks=spec, timestep=timestep, noise_seeds=(index,)
+                model, picture, text, blocks=spec, timestep=timestep, noise_seeds=vxa.noise_seeds(index)
             )
             for spec in {chosen, heatmap.MIDDLE}
         }
