@@ -26,9 +26,9 @@ def main() -> None:
     parser.add_argument("stages", nargs="*", choices=[*STAGES, []], default=list(STAGES))
     parser.add_argument("--work", type=Path, default=Path("training"), help="folder of states and logs")
     parser.add_argument("--minutes", type=float, default=100, help="of the unet stage, in all (default 100)")
-    parser.add_argument("--autoencoder-minutes", type=float, default=13)
-    parser.add_argument("--scorer-minutes", type=float, default=8)
-    parser.add_argument("--scenes", type=int, default=24_000, help="scenes encoded for the unet stage")
+    parser.add_argument("--autoencoder-minutes", type=float, default=17)
+    parser.add_argument("--scorer-minutes", type=float, default=10)
+    parser.add_argument("--scenes", type=int, default=16_384, help="scenes encoded for the unet stage")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of the report's pictures")
     parser.add_argument(
         "--bundled", action="store_true", help="start from the bundled weights, not from nothing"
