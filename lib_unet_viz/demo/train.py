@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("stages", nargs="*", choices=[*STAGES, []], default=list(STAGES))
+    parser.add_argument("stages", nargs="*", type=_stage, metavar="STAGE", help="(all, in order)")
     parser.add_argument("--work", type=Path, default=Path("training"), help="folder of states and logs")
     parser.add_argument("--minutes", type=float, default=100, help="of the unet stage, in all (default 100)")
     parser.add_argument("--autoencoder-minutes", type=float, default=17)
@@ -36,8 +36,14 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="of the unet stage, on a CPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     choice = parser.parse_args()
-    for stage in choice.stages:
+    for stage in choice.stages or STAGES:
         _run(stage, choice)
+
+
+def _stage(name: str) -> str:
+    if name not in STAGES:
+        raise argparse.ArgumentTypeError(f"{name!r} is no stage; allowed: {', '.join(STAGES)}")
+    return name
 
 
 def _run(stage: str, choice: argparse.Namespace) -> None:
