@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lib_unet_viz.record import Capture
 
@@ -128,8 +127,6 @@ def _checked(value: Any, hint: Any, place: str) -> Any:
         if not isinstance(value, list | tuple):
             raise SettingsError(f"{place} is {value!r}; a list is expected")
         return tuple(_checked(item, arguments[0], place) for item in value)
-    if origin in (Union, types.UnionType):
-        return None if value is None else _checked(value, arguments[0], place)
     allowed = (int, float) if hint is float else (hint,)
     if not isinstance(value, allowed) or (isinstance(value, bool) and hint is not bool):
         raise SettingsError(f"{place} is {value!r}; a {hint.__name__} is expected")

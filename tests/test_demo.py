@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lib_unet_viz.demo import export, model, score
+from lib_unet_viz.demo import export, model, score, train
 from lib_unet_viz.demo import scorer as judge
 from lib_unet_viz.demo.scenes import COLORS, SHAPES
 from lib_unet_viz.hosts.pipeline import Pipeline
@@ -120,6 +120,17 @@ def test_the_text_encoder_has_the_weights_of_its_file(bundled: Pipeline) -> None
     }
     for name, value in saved.items():
         assert torch.equal(loaded[name.removeprefix("text_model.")], value.float())
+
+
+def test_the_readmes_training_commands_are_understood() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    lines = [
+        line.split("#")[0].split("demo.train ")[1] for line in readme.splitlines() if "demo.train " in line
+    ]
+    whole, further = (train.options(line.split()) for line in lines)
+    assert not whole.stages
+    assert further.bundled
+    assert {"tokenizer", "latents", "unet", "bundle"} <= set(further.stages) <= set(train.STAGES)
 
 
 def test_judging_a_map() -> None:

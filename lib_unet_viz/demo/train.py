@@ -7,6 +7,7 @@ bundle (into the package), report (loss curves and a sheet of samples, into docs
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +21,13 @@ STAGES = ("tokenizer", "autoencoder", "latents", "scorer", "unet", "bundle", "re
 
 def main() -> None:
     """Read the command line and run the stages asked for."""
+    choice = options()
+    for stage in choice.stages or STAGES:
+        _run(stage, choice)
+
+
+def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for; `stages` is empty for all."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,9 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--processes", type=int, default=1, help="of the unet stage, on a CPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    choice = parser.parse_args()
-    for stage in choice.stages or STAGES:
-        _run(stage, choice)
+    return parser.parse_args(arguments)
 
 
 def _stage(name: str) -> str:
