@@ -50,7 +50,7 @@ def looked_at(model: Pipeline, *, seed: int) -> None:
         prompt,
         blocks=layers,
         timestep=vxa.DEFAULT_TIMESTEP,
-        noise_seeds=vxa.noise_seeds(seed),
+        noise_seed=seed,
     )
     words = vxa.positions(trace, [thing.shape for thing in scene.things])
     heats = [(sheets.word_picture(picture, heat), heat.word) for heat in word_maps(trace, words)]

@@ -16,7 +16,7 @@ from lib_unet_viz.grammar import BlockSpec
 from lib_unet_viz.record import Call, Capture, Recorder, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import torch
 
@@ -40,11 +40,6 @@ def default_layers(model: Model) -> str:
     wanted = math.log2(model.native_size / MULTIPLE / MAP_SIDE)
     level = min({site.level for site in sites}, key=lambda there: (abs(there - wanted), there))
     return ",".join(dict.fromkeys(site.block for site in sites if site.level == level))
-
-
-def noise_seeds(seed: int) -> tuple[int, ...]:
-    """Seeds of the draws of noise that one look averages over; another look's seed gives others."""
-    return tuple(range(DRAWS * seed, DRAWS * (seed + 1)))
 
 
 def positions(trace: Trace, words: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -72,8 +67,8 @@ class Model(Protocol):
     def sigma(self, timestep: int) -> float:
         """Noise level of a timestep: deviation of the noise relative to the signal's scale."""
 
-    def denoise(self, latent: torch.Tensor, *, timestep: int, prompt: str) -> Any:
-        """Run the U-Net once, conditional half only."""
+    def denoise(self, latents: Iterable[torch.Tensor], *, timestep: int, prompt: str) -> None:
+        """Run the U-Net once on each latent, conditional half only."""
 
 
 def trace_picture(
@@ -83,15 +78,17 @@ def trace_picture(
     *,
     blocks: BlockSpec | str = "",
     timestep: int,
-    noise_seeds: Sequence[int] = (0,),
+    noise_seed: int = 0,
+    draws: int = DRAWS,
 ) -> Trace:
-    """Record the cross-attention of a picture with a prompt, averaged over heads and noise seeds.
+    """Record the cross-attention of a picture with a prompt, averaged over heads and draws of noise.
 
     Args:
         picture: any size and mode; see `prepare`.
         blocks: which blocks' cross-attention, blank for all.
         timestep: 0 (the picture as it is, no noise) to `model.timesteps - 1`.
-        noise_seeds: one run of the U-Net each.
+        noise_seed: another one gives other noise. draws: of noise, one run of the U-Net each; at timestep 0,
+            where all are the same, there is one.
 
     Raises ValueError for an empty prompt or a timestep that the model lacks; SpecError for a wrong spec.
     """
@@ -110,14 +107,19 @@ def trace_picture(
     latent = model.encode(ready)
     size = (int(latent.shape[-2]), int(latent.shape[-1]))
     call = Call(step=0, total=1, sigma=model.sigma(timestep), rows=(Row(image=0, half="cond"),), size=size)
-    meta = {"prompt": prompt, "model": model.name, "timestep": timestep, "noise_seeds": list(noise_seeds)}
+    meta: dict[str, Any] = {
+        "prompt": prompt,
+        "model": model.name,
+        "timestep": timestep,
+        "noise_seed": noise_seed,
+    }
     meta["picture_size"] = [ready.height, ready.width]
     meta["tokens"] = {"cond": model.tokens(prompt)}
     capture = Capture(blocks=spec, mean=True)
     with Recorder(model.unet, attention=capture, calls=lambda args, kwargs: call, meta=meta) as trace:
-        for seed in noise_seeds if timestep else noise_seeds[:1]:
-            noised = model.add_noise(latent, timestep=timestep, seed=seed) if timestep else latent
-            model.denoise(noised, timestep=timestep, prompt=prompt)
+        seeds = range(draws * noise_seed, draws * (noise_seed + 1))
+        noised = (model.add_noise(latent, timestep=timestep, seed=seed) for seed in seeds)
+        model.denoise(noised if timestep else [latent], timestep=timestep, prompt=prompt)
     trace.picture = ready
     return trace
 

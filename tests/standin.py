@@ -11,7 +11,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -193,8 +193,10 @@ class StandIn:
         return timestep / self.timesteps
 
     @torch.no_grad()
-    def denoise(self, latent: Tensor, *, timestep: int, prompt: str) -> None:
-        self.module(latent, timestep, self.context(prompt))
+    def denoise(self, latents: Iterable[Tensor], *, timestep: int, prompt: str) -> None:
+        context = self.context(prompt)
+        for latent in latents:
+            self.module(latent, timestep, context)
 
 
 def _picture(latent: Tensor) -> Image.Image:

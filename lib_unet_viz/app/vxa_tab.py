@@ -170,7 +170,7 @@ class VXA:
                     prompt,
                     blocks=self._spec(layers),
                     timestep=int(timestep),
-                    noise_seeds=vxa.noise_seeds(int(seed or 0)),
+                    noise_seed=int(seed or 0),
                 )
             # Shown larger than the model sees it; the map is stretched over it.
             trace.picture = vxa.prepare(image, max(SHOWN_SIZE, self.pipeline.native_size))

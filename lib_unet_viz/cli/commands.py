@@ -86,7 +86,7 @@ def vxa(options: Namespace) -> None:
                 options.prompt,
                 blocks=layer,
                 timestep=options.timestep,
-                noise_seeds=vxa_module.noise_seeds(options.noise_seed),
+                noise_seed=options.noise_seed,
             )
         [found] = heatmap.word_maps(traced, words, method=method)
         save_png(sheets.word_picture(picture, found, options.mode), folder / out.name)

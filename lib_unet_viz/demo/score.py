@@ -79,9 +79,7 @@ def maps(
         picture = Image.fromarray(scene.picture)
         layers = {"vxa": heatmap.MIDDLE}
         traces = {
-            spec: vxa.trace_picture(
-                model, picture, text, blocks=spec, timestep=timestep, noise_seeds=vxa.noise_seeds(index)
-            )
+            spec: vxa.trace_picture(model, picture, text, blocks=spec, timestep=timestep, noise_seed=index)
             for spec in {chosen, heatmap.MIDDLE}
         }
         for method, judged in results.items():

@@ -19,7 +19,7 @@ from lib_unet_viz.unet import UNet
 from lib_unet_viz.vxa import default_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from lib_unet_viz.settings import Settings
 
@@ -172,8 +172,8 @@ class Pipeline:
         return ((1 - kept) / kept) ** 0.5 if timestep else 0.0
 
     @torch.no_grad()
-    def denoise(self, latent: torch.Tensor, *, timestep: int, prompt: str) -> None:
-        """One run of the U-Net on the conditional half; SDXL gets the pooled text and the picture's size."""
+    def denoise(self, latents: Iterable[torch.Tensor], *, timestep: int, prompt: str) -> None:
+        """A run of the U-Net on each, conditional half; SDXL gets the pooled text and the picture's size."""
         wanted = inspect.signature(self.pipe.encode_prompt).parameters
         arguments: dict[str, Any] = {
             "device": self.device,
@@ -183,11 +183,12 @@ class Pipeline:
         if "prompt_2" in wanted:
             arguments["prompt_2"] = None
         encoded = self.pipe.encode_prompt(prompt, **arguments)
-        extra = {}
-        if len(encoded) == 4:
-            height, width = (side * self.pipe.vae_scale_factor for side in latent.shape[-2:])
-            sizes = torch.tensor(
-                [[height, width, 0, 0, height, width]], device=self.device, dtype=latent.dtype
-            )
-            extra = {"added_cond_kwargs": {"text_embeds": encoded[2], "time_ids": sizes}}
-        self.pipe.unet(latent, timestep, encoder_hidden_states=encoded[0], **extra)
+        for latent in latents:
+            extra = {}
+            if len(encoded) == 4:
+                height, width = (side * self.pipe.vae_scale_factor for side in latent.shape[-2:])
+                sizes = torch.tensor(
+                    [[height, width, 0, 0, height, width]], device=self.device, dtype=latent.dtype
+                )
+                extra = {"added_cond_kwargs": {"text_embeds": encoded[2], "time_ids": sizes}}
+            self.pipe.unet(latent, timestep, encoder_hidden_states=encoded[0], **extra)
