@@ -28,6 +28,7 @@ BATCH = 32
 LEARNING_RATE = 1e-3
 WARM_UP = 300  # steps
 MIN_SNR = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"
+OFFSET_NOISE = 0.2  # Guttenberg 2023, "Diffusion with Offset Noise": or the start's mean would pick the background
 FOREGROUND = 2.0  # how much more a latent position wholly inside an object counts
 SLOWEST_DECAY = 0.999
 NO_CAPTION = 0.1  # share of samples that train the unconditional half
@@ -135,7 +136,8 @@ def _loss(
     ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(device)
     clean = data.latents[picked].to(device) * data.scaling_factor
     signal = model.new_scheduler().alphas_cumprod.to(device)
-    noise, steps = torch.randn_like(clean), torch.randint(0, len(signal), (count,), device=device)
+    noise = torch.randn_like(clean) + OFFSET_NOISE * torch.randn_like(clean[:, :, :1, :1])
+    steps = torch.randint(0, len(signal), (count,), device=device)
     kept = signal[steps][:, None, None, None]
     guess = network(kept.sqrt() * clean + (1 - kept).sqrt() * noise, steps, ids)
     snr = kept / (1 - kept)
