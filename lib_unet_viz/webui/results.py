@@ -132,7 +132,7 @@ def _word(trace: Trace, word: str, index: int, picture: Image.Image) -> Iterator
 
 
 def _infotext(text: str, sheet: Sheet) -> str:
-    """The picture's own infotext, so that the gallery's Save and Zip work (ui_common.py:126), and what this is."""
+    """The picture's own, so that the gallery's Save and Zip work (ui_common.py:126), and what this is."""
     return f"{text}, {CAPTION}: {sheet.caption}"
 
 
