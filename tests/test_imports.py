@@ -25,7 +25,7 @@ ALLOWED = {"torch", "numpy", "PIL", "safetensors", PACKAGE}
 OPTIONAL = {"matplotlib"}
 # From the bottom up; a module imports those of its own room and of the rooms below.
 ROOMS = (
-    {"grammar", "trace", "attention", "formula", "norm"},
+    {"grammar", "layer_prompt", "trace", "attention", "formula", "norm"},
     {"unet", "tokens", "color", "capture"},
     {"record", "taps", "settings"},
     {"render", "montage", "lettering", "sheets", "readout", "dump", "heatmap", "edit"},
