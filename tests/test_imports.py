@@ -27,7 +27,7 @@ OPTIONAL = {"matplotlib"}
 ROOMS = (
     {"grammar", "layer_prompt", "trace", "attention", "formula", "norm"},
     {"unet", "tokens", "color", "capture"},
-    {"record", "taps", "settings"},
+    {"record", "taps", "settings", "contexts"},
     {"render", "montage", "lettering", "sheets", "readout", "dump", "heatmap", "edit"},
     {"ui", "vxa"},
     {"hosts", "demo"},
