@@ -4,7 +4,6 @@ pictures.
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image
 
 from lib_unet_viz.capture import Capture, estimate
 from lib_unet_viz.hosts import diffusers as host
+from lib_unet_viz.hosts.diffusers_prompts import LayerPrompts
 from lib_unet_viz.record import Recorder
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet
@@ -86,20 +86,14 @@ class Pipeline:
     ) -> Trace:
         """Make one picture of size (height, width) and record what the settings ask for.
 
-        `progress(step, steps, preview)` is called after each step. Raises SpecError for wrong specs and
-        BudgetError for too much to keep, both before sampling; Cancelled when `cancelled()` turned true.
+        Both prompts may hold layer prompts. `progress(step, steps, preview)` is called after each step.
+        Raises SpecError for wrong specs and prompts and BudgetError for too much to keep, both before
+        sampling; Cancelled when `cancelled()` turned true.
         """
         height, width = size or (self.native_size, self.native_size)
         attached = host.attach(self.pipe)
-        meta = host.describe(
-            self.pipe,
-            prompt=prompt,
-            negative=negative,
-            seed=seed,
-            cfg=cfg,
-            model=self.name,
-            picture_size=[height, width],
-        )
+        prompts = LayerPrompts(self.pipe, prompt, negative)
+        meta = prompts.describe(seed=seed, cfg=cfg, model=self.name, picture_size=[height, width])
         recorder = Recorder(
             self.unet,
             **self._captures(settings),
@@ -115,10 +109,9 @@ class Pipeline:
                 progress(step + 1, steps, self.preview(values["latents"]))
             return {}
 
-        with recorder as trace, torch.no_grad():
+        with recorder as trace, prompts.contexts(), torch.no_grad():
             output = self.pipe(
-                prompt,
-                negative_prompt=negative or None,
+                **prompts.arguments,
                 num_inference_steps=steps,
                 guidance_scale=cfg,
                 height=height,
@@ -174,15 +167,7 @@ class Pipeline:
     @torch.no_grad()
     def denoise(self, latents: Iterable[torch.Tensor], *, timestep: int, prompt: str) -> None:
         """A run of the U-Net on each, conditional half; SDXL gets the pooled text and the picture's size."""
-        wanted = inspect.signature(self.pipe.encode_prompt).parameters
-        arguments: dict[str, Any] = {
-            "device": self.device,
-            "num_images_per_prompt": 1,
-            "do_classifier_free_guidance": False,
-        }
-        if "prompt_2" in wanted:
-            arguments["prompt_2"] = None
-        encoded = self.pipe.encode_prompt(prompt, **arguments)
+        encoded = host.encode(self.pipe, prompt)
         for latent in latents:
             extra = {}
             if len(encoded) == 4:
