@@ -3,8 +3,8 @@
     python benchmarks/layer_prompts.py [--json] [--steps N] [--repeat N] [--model PATH_OR_ID]
 
 The bundled model unless another is named. Process time of the CPU; the runs take turns, `repeat` times, and
-the median of the turns' ratios counts. The encoding of the texts is measured alone and allowed for. One thread.
-Exit code 1 where the bound is missed.
+the median of the turns' ratios counts. The encoding of the texts is measured alone and allowed for. In one
+thread. Exit code 1 where the bound is missed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from lib_unet_viz.hosts.diffusers_prompts import LayerPrompts
 from lib_unet_viz.hosts.pipeline import Pipeline
 
 _MOST_OF_PLAIN = 1.05
-COLORS = ("red", "green", "blue", "white", "black")
-_WORDS = [f"{size} {color}" for size in ("big", "small", "tiny", "huge", "wide") for color in COLORS]
+_SIZES, _COLORS = ("big", "small", "tiny", "huge", "wide"), ("red", "green", "blue", "white", "black")
+_WORDS = [f"{size} {color}" for size in _SIZES for color in _COLORS]
 
 
 def main() -> int:

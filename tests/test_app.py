@@ -127,6 +127,19 @@ def test_readout_shows_a_mistake_with_its_place(pipeline: Any) -> None:
     assert "^" in text
 
 
+def test_readout_of_layer_prompts(txt2img: Txt2Img) -> None:
+    assert txt2img.show_layers(PROMPT, "") == ""
+    text = txt2img.show_layers("a (~: M00: <red>; OUT00-OUT02: x ; IN00: y:~)", "dog (~:M00:cat:~)")
+    off = "IN00 has no cross-attention: a prompt there changes nothing"
+    assert f'<tr class="uv-off"><td>IN00</td><td>{off}</td><td></td></tr>' in text
+    assert "<tr><td>M00</td><td>a  &lt;red&gt;</td><td>dog cat</td></tr>" in text
+    assert text.count("<tr") == 1 + 7
+    assert "known after expansion: {{layer}}" in txt2img.show_layers("a (~:{{layer}}: x:~)", "")
+    problem = txt2img.show_layers("a", "b (~: IN44: x:~)")
+    assert "no block IN44" in problem
+    assert "^^^^" in problem
+
+
 def test_generate_shows_previews_then_results(txt2img: Txt2Img) -> None:
     updates = run(txt2img)
     bars = [update[txt2img.status] for update in updates if "progressbar" in str(update.get(txt2img.status))]

@@ -172,6 +172,19 @@ def test_default_blocks_are_those_a_model_has(
     assert "OUT11" not in str(sorted((tmp_path / "out").iterdir()))
 
 
+def test_trace_understands_layer_prompts(model: str, tmp_path: Path) -> None:
+    def pixels(prompt: str) -> bytes:
+        options = ["--steps", "1", "--size", "64", "--no-features", "--attention", "M00", "--model", model]
+        assert run("trace", prompt, *options, "--out", tmp_path / "out") == 0
+        with Image.open(tmp_path / "out" / "picture.png") as picture:
+            return picture.tobytes()
+
+    assert pixels("a (~: IN00-OUT11:red:~) circle") == pixels("a red circle")
+    assert pixels("a (~: _:red; M00:circle:~) circle") != pixels("a red circle")
+    heat = {path.name for path in (tmp_path / "out").glob("heat-*")}
+    assert "heat-02-red.png" in heat
+
+
 def test_show(traced: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", traced / "trace.safetensors") == 0
     text = capsys.readouterr().out
@@ -236,6 +249,9 @@ BAD: dict[str, tuple[list[str], str]] = {
     "two formulas": (["trace", "x", "--formulas", "v; v"], "three"),
     "bad colour map": (["trace", "x", "--colors", "nocolour"], "viridis"),
     "bad range": (["trace", "x", "--transform", "linear", "--min", "2"], "minimum"),
+    "unclosed layer prompt": (["trace", "a (~: M00: x", "--model", "nowhere"], "not closed"),
+    "layer prompt without a colon": (["trace", "x", "--negative", "(~: M00 :~)"], "colon"),
+    "layer prompt for no block": (["trace", "a (~: IN99: x :~)", "--model", "MODEL"], "IN99"),
     "no settings file": (["trace", "x", "--settings", "nowhere.json"], "nowhere.json"),
     "folder is a file": (["trace", "x", "--out", "PHOTO/out"], "is a file"),
     "too much": (["trace", "x", "--blocks", "", "--budget", "1", "--at", "", "--model", "MODEL"], "budget"),

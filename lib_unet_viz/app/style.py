@@ -39,6 +39,7 @@ CSS = """
 .uv-table th, .uv-table td { border: none !important; }
 .uv-table td { padding: 0.22rem 0.6rem; border-top: 1px solid var(--border-color-primary) !important;
   white-space: nowrap; }
+.uv-table .uv-off td { opacity: 0.5; font-style: italic; }
 .uv-picture > button, .uv-picture .image-container > button, .uv-picture .image-frame { width: 100%; height:
   auto; }
 .uv-picture img { width: 100% !important; height: auto !important; max-height: 380px; object-fit: contain

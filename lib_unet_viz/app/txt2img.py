@@ -26,6 +26,7 @@ EXAMPLES = (
     "a big red circle and a small blue square",
     "a small yellow star left of a big green ring",
     "a purple triangle above an orange cross",
+    "a (~: IN00-OUT11: red ; OUT09-OUT11: blue :~) circle",
 )
 EMPTY = """
 <div class="uv-empty"><p>Write a prompt and press Enter. Here will be</p><ul>
@@ -96,6 +97,7 @@ class Txt2Img:
             with gr.Column(scale=1, min_width=150, elem_classes=["uv-buttons"]):
                 self.go = gr.Button("Generate", variant="primary", elem_id="generate")
                 self.stop = gr.Button("Cancel", visible=False, elem_id="cancel")
+        self.layers = gr.HTML(elem_id="layer-prompts")
         gr.Examples([[text] for text in EXAMPLES], [self.prompt], label="For example")
 
     def _build_results(self) -> None:
@@ -159,6 +161,8 @@ class Txt2Img:
             pixels=int(self.pipeline.pipe.vae_scale_factor),
             tokens=len(self.pipeline.tokens("")),
         )
+        for prompt in (self.prompt, self.negative):
+            ui.on_edit(prompt, self.show_layers, [self.prompt, self.negative], [self.layers])
         colors = panel.under("features.color")
         self.features.connect(panel, self.run, [*colors, panel.fields["features.average"]])
         self.attention.connect(panel, self.run, panel.under("attention.color"))
@@ -185,6 +189,10 @@ class Txt2Img:
         self.save.click(self.write_dump, [self.run], [self.dump, self.dump_problem])
 
     # Handlers.
+
+    def show_layers(self, prompt: str, negative: str) -> str:
+        """What each block reads, where a prompt has layer prompts."""
+        return readout.layer_prompts(self.pipeline.unet, prompt, negative)
 
     def generate(
         self,

@@ -17,6 +17,7 @@ from lib_unet_viz.cli import choices, files, progress, report
 from lib_unet_viz.dump import load_trace, save_trace
 from lib_unet_viz.grammar import BlockSpec
 from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.layer_prompt import LayerPrompt
 from lib_unet_viz.render import Rendered, save_png
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Half, Kind, Settings
 
@@ -42,6 +43,8 @@ def trace(options: Namespace) -> None:
     chosen = choices.settings(
         options, blocks=FEATURE_BLOCKS, attention=ATTENTION_BLOCKS, steps=f"1,{middle},{options.steps}"
     )
+    for text in (options.prompt, options.negative):
+        LayerPrompt.parse(text)
     with files.staging(options.out) as folder:
         model = _load(options.model)
         chosen = _existing(chosen, model)

@@ -75,7 +75,9 @@ def _trace(add: Callable[..., Any]) -> None:
   unet-viz trace "a big red circle and a small blue square" --seed 7
   unet-viz trace "a red star" --blocks "IN00-OUT11(+2)" --at "1,5-20(+5)" --average mean --out star
   unet-viz trace "a red star" --no-features --attention IN07,M00 --parts QK,VQK --out star
+  unet-viz trace "a (~: IN00-OUT11: red ; OUT05-OUT11: blue :~) circle" --out layers
 {SPECS.rstrip()}
+prompts: a (~: IN00-OUT11: red ; M00: blue :~) circle: each block reads its own text
 """
     parser = _command(add, commands.trace, "make a picture and show what the U-Net held meanwhile", examples)
     parser.add_argument("prompt", metavar="PROMPT")
