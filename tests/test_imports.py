@@ -28,7 +28,7 @@ ROOMS = (
     {"grammar", "layer_prompt", "trace", "attention", "formula", "norm"},
     {"unet", "tokens", "color", "capture"},
     {"record", "taps", "settings", "contexts"},
-    {"render", "montage", "lettering", "sheets", "readout", "dump", "heatmap", "edit"},
+    {"render", "montage", "bars", "lettering", "sheets", "difference", "sweep", "readout", "dump", "heatmap", "edit"},
     {"ui", "vxa"},
     {"hosts", "demo"},
     {"app", "cli", "__main__"},

@@ -14,14 +14,13 @@ from lib_unet_viz.capture import Capture, estimate
 from lib_unet_viz.hosts import diffusers as host
 from lib_unet_viz.hosts.diffusers_prompts import LayerPrompts
 from lib_unet_viz.record import Recorder
+from lib_unet_viz.settings import Settings
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet
 from lib_unet_viz.vxa import default_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from lib_unet_viz.settings import Settings
 
 # Latent channels to RGB, then an offset, for quick previews of Stable Diffusion 1 (Birch-san, 2022).
 PREVIEW = np.array(
@@ -33,6 +32,11 @@ PREVIEW = np.array(
         [0.0, 0.0, 0.0],
     ],
     dtype=np.float32,
+)
+
+
+NOTHING = Settings.from_dict(
+    {"features": {"enabled": False}, "attention": {"enabled": False}, "heatmaps": False}
 )
 
 
@@ -121,6 +125,13 @@ class Pipeline:
             )
         trace.picture = output.images[0]
         return trace
+
+    def picture(self, prompt: str, **options: Any) -> Image.Image:
+        """A picture and nothing else; options and errors as of `generate`."""
+        trace = self.generate(prompt, settings=NOTHING, **options)
+        if trace.picture is None:
+            raise RuntimeError("the pipeline made no picture")
+        return trace.picture
 
     def _captures(self, settings: Settings) -> dict[str, Any]:
         """What a Recorder is to record: what the settings ask for, and the means that word maps need."""
