@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw
 
 from lib_unet_viz.montage import BACKGROUND, BRIGHT, DIM, LABEL, LINES, MARGIN, TEXT, TITLE, Color
-from lib_unet_viz.norm import number
 
 COLORS: tuple[Color, ...] = ((45, 178, 165), (236, 145, 62), (150, 132, 224))
-_WIDTH, _THICK, _BETWEEN, _SPACE = 560, 11, 7, 10
+_WIDTH, _THICK, _BETWEEN, _SPACE = 560, 15, 8, 10
 
 
 def bar_chart(labels: Sequence[str], series: Mapping[str, Sequence[float]], *, caption: str) -> Image.Image:
@@ -23,7 +22,7 @@ def bar_chart(labels: Sequence[str], series: Mapping[str, Sequence[float]], *, c
         counts = {name: len(values) for name, values in series.items()}
         raise ValueError(f"up to {len(COLORS)} series of {len(labels)} values are possible, not {counts}")
     left = max((LABEL.width(label) for label in labels), default=0) + _SPACE
-    right = max((LABEL.width(number(v)) for values in series.values() for v in values), default=0) + _SPACE
+    right = max((LABEL.width(_written(v)) for values in series.values() for v in values), default=0) + _SPACE
     width = left + _WIDTH + right
     title, _, rest = caption.partition("\n")
     lines = [(TITLE.mask(line), BRIGHT) for line in TITLE.wrap(title, width)]
@@ -69,5 +68,9 @@ def _bars(
             end = left + round(_WIDTH * values[place] / longest)
             at = y + row * _THICK
             draw.rectangle((left, at, end, at + _THICK - 2), fill=color)
-            mask = LABEL.mask(number(values[place]))
+            mask = LABEL.mask(_written(values[place]))
             page.paste(DIM, (end + _SPACE // 2, at + (_THICK - mask.height) // 2), mask)
+
+
+def _written(value: float) -> str:
+    return f"{value:.1f}"

@@ -50,7 +50,7 @@ def difference(before: Trace, after: Trace, *, absolute: bool = False) -> Trace:
     if not features and not attention:
         has = [f"{trace.features}, {trace.attention}" for trace in (before, after)]
         raise DifferenceError(f"nothing to compare: the one holds {has[0]}; the other {has[1]}")
-    if attention and before.meta.get("tokens") != after.meta.get("tokens"):
+    if attention and _read(before) != _read(after):
         notes.append("the prompts differ: tokens are compared by their positions, and named as in b")
     told = [{name: trace.meta[name] for name in _TOLD if name in trace.meta} for trace in (before, after)]
     meta: dict[str, Any] = {**after.meta, "difference": ABSOLUTE if absolute else SIGNED}
@@ -139,6 +139,11 @@ def shown(item: M, color: ColorSettings) -> M:
     if color.method != "White/Black":
         return item
     return _like(item, item.key, np.abs(item.numpy()))
+
+
+def _read(trace: Trace) -> list[Any]:
+    """The tokens that the blocks read."""
+    return [trace.meta.get(name) for name in ("tokens", "tokens_by_block", "images")]
 
 
 def _differences(before: Iterable[M], after: Iterable[M], notes: list[str], *, absolute: bool) -> Iterator[M]:

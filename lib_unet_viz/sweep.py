@@ -121,12 +121,12 @@ class Swept:
 
     def chart(self) -> Image.Image:
         """How much each block changed the picture, as bars."""
-        everywhere = number(rms(self.pictures[WITHOUT], self.pictures[WITH]))
+        everywhere = rms(self.pictures[WITHOUT], self.pictures[WITH])
         caption = (
             f"How much each block changes the picture: “{self.sweep.word}”\n"
-            f"{DISTANCE}; in all blocks at once: {everywhere}. “{self.sweep.prompt}”"
+            f"{DISTANCE}; in all blocks at once: {everywhere:.1f}. “{self.sweep.prompt}”"
         )
-        series = {f"{ONLY}, from without": self.alone, f"{BUT}, from with": self.missing}
+        series = {f"the word {ONLY}": self.alone, f"the word {BUT}": self.missing}
         return bar_chart(self.sweep.blocks, series, caption=caption)
 
     def sheet(self) -> Image.Image:
@@ -147,23 +147,17 @@ class Swept:
             f"all but: the word in all blocks but this one, and the change from the picture with it. "
             f"Changes are shown {number(factor)} times as bright.",
         )
-        bands = math.ceil(len(blocks) / _COLUMNS)
-        columns = math.ceil(len(blocks) / bands)
-        return stacked(
-            [
-                head,
-                *(
-                    self._band(blocks[i : i + columns], small, changed, columns)
-                    for i in range(0, len(blocks), columns)
-                ),
-            ]
-        )
+        columns = math.ceil(len(blocks) / math.ceil(len(blocks) / _COLUMNS))
+        starts = range(0, len(blocks), columns)
+        bands = [self._band(blocks[at : at + columns], small, changed, columns=columns) for at in starts]
+        return stacked([head, *bands])
 
     def _band(
         self,
         blocks: tuple[str, ...],
         small: Mapping[str, Image.Image],
         changed: Mapping[str, Image.Image],
+        *,
         columns: int,
     ) -> Image.Image:
         """Some blocks, a column each: the picture of the word alone, its change, all but, its change."""
