@@ -44,14 +44,17 @@ CSS = """
   auto; }
 .uv-picture img { width: 100% !important; height: auto !important; max-height: 380px; object-fit: contain
   !important; }
+.uv-sheet img { width: 100% !important; height: auto !important; object-fit: contain !important; }
 .uv-gallery .grid-wrap { min-height: 0 !important; height: auto !important; max-height: 640px; overflow-y:
   auto; }
 .uv-gallery .grid-container { grid-template-rows: none !important; grid-auto-rows: auto !important; height:
   auto; }
 .uv-gallery .caption-label { max-width: 100%; }
 #words .grid-container { grid-template-columns: repeat(auto-fill, minmax(100px, 1fr)) !important; }
-#features .grid-container { grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)) !important; }
-#features .thumbnail-item { aspect-ratio: 4 / 3 !important; background: #17181c !important; }
+#features .grid-container, #changes .grid-container {
+  grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)) !important; }
+#features .thumbnail-item, #changes .thumbnail-item {
+  aspect-ratio: 4 / 3 !important; background: #17181c !important; }
 #attention .grid-wrap { overflow-x: auto; }
 #attention .grid-container { grid-template-columns: max-content !important; }
 #attention .thumbnail-item { aspect-ratio: auto !important; height: auto !important; width: auto !important;
