@@ -8,8 +8,11 @@ import gradio as gr
 
 from lib_unet_viz.ui import known
 
-CSS = """
+PAGE = """
 .gradio-container { max-width: 1240px !important; width: 100% !important; margin: 0 auto !important; }
+"""
+# Of parts that a webui shows too: every selector begins with a class or id of ours.
+CSS = """
 .uv-title h1 { font-size: 1.6rem; font-weight: 650; letter-spacing: -0.01em; margin: 0.4rem 0 0.1rem; }
 .uv-title p { margin: 0; opacity: 0.75; font-size: 0.98rem; }
 .uv-title .uv-model { font-size: 0.85rem; margin-top: 0.15rem; }
@@ -57,8 +60,8 @@ CSS = """
   }
 #attention .thumbnail-item img { min-width: 320px; min-height: 120px; object-fit: contain;
   height: auto !important; width: auto !important; max-width: none !important; }
-#attention .caption-label, #examples .caption-label { display: none; }
-#examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)) !important; }
+#attention .caption-label, #vxa-examples .caption-label { display: none; }
+#vxa-examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)) !important; }
 """
 
 

@@ -1,0 +1,1 @@
+"""What the webui shows and serves: the VXA tab and routes of our own."""
