@@ -186,7 +186,7 @@ class WebuiModel:
 
 
 def _texts(engine: Any, chunk: Any) -> list[str]:
-    """The vocabulary's strings of a PromptChunk (sd_hijack_clip.py); SD 2's open_clip has no tokenizer object."""
+    """The vocabulary's strings of a PromptChunk (sd_hijack_clip.py); SD 2 has open_clip's."""
     tokenizer = getattr(engine, "tokenizer", None)
     if hasattr(tokenizer, "convert_ids_to_tokens"):
         texts = list(tokenizer.convert_ids_to_tokens(chunk.tokens))

@@ -60,16 +60,17 @@ class Tab:
                 tip = "Send image and prompt to the VXA tab."
                 self._there[gallery] = ToolButton(SYMBOL, elem_id=f"{gallery}_send_to_vxa", tooltip=tip)
         if name == f"tab_{NAME}":
-            self._connect(component)
+            self._there["tab"] = component
+        elif name == "footer":  # the last part of the page, when all tabs are complete
+            self._connect()
 
-    def _connect(self, item: Any) -> None:
-        """The page's tab is being made, after the galleries: connect it with them."""
-        if self.vxa is None:
+    def _connect(self) -> None:
+        """Connect the tab with the galleries; there is none where the Settings hide it."""
+        item = self._there.get("tab")
+        if self.vxa is None or item is None:
             return
         item.select(**self._refresh())
-        for gallery in GALLERIES:
-            if gallery not in self._there:
-                continue
+        for gallery in [gallery for gallery in GALLERIES if gallery in self._there]:
             shown = [self._there[f"{gallery}_gallery"], self._there[f"generation_info_{gallery}"]]
             filled = [self.vxa.image, self.vxa.prompt, item.parent]
             self._there[gallery].click(
@@ -91,7 +92,7 @@ class Tab:
 
 
 def send(items: Sequence[Any] | None, info: str, index: float) -> tuple[Any, Any, Any]:
-    """The selected picture of a gallery, its prompt, and the tab opened; the first one where none is selected.
+    """The selected picture of a gallery (else its first), its prompt, and the tab opened.
 
     info: what the webui knows of the gallery's pictures, as JSON.
     """
