@@ -11,7 +11,7 @@ from PIL import Image
 
 from lib_unet_viz import ui
 from lib_unet_viz.app.runs import Runs
-from lib_unet_viz.app.style import CSS, PAGE, theme
+from lib_unet_viz.app.style import CSS, theme
 from lib_unet_viz.app.txt2img import Txt2Img
 from lib_unet_viz.app.vxa_tab import VXA
 from lib_unet_viz.demo import scenes
@@ -76,7 +76,7 @@ def _examples() -> list[tuple[Image.Image, str]]:
 
 def _looks() -> dict[str, Any]:
     """Asked for by gr.Blocks up to gradio 5, by its launch since 6."""
-    return {"css": PAGE + CSS, "theme": theme()}
+    return {"css": CSS, "theme": theme()}
 
 
 def _title(pipeline: Pipeline) -> str:

@@ -17,11 +17,9 @@ from modules import devices, extra_networks, processing, prompt_parser, sd_model
 from PIL import Image
 from torch import Tensor
 
-from lib_unet_viz.tokens import END_OF_WORD
-from lib_unet_viz.unet import UNet
+from lib_unet_viz.hosts import webui_text
+from lib_unet_viz.hosts.webui import FACTOR, loaded_unet, native_size
 
-PIXELS = 8  # that a latent position stands for
-XL_SIZE, V2_SIZE, SIZE = 1024, 768, 512  # pixels that SDXL, SD 2's v-predicting models and SD 1 know
 NOT_LOADED = "No checkpoint is loaded yet: wait until it is, or choose one at the top of the page."
 
 
@@ -63,28 +61,18 @@ class WebuiModel:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.unet = UNet.of(self._module())
+        self.unet = loaded_unet(model)
         self.name = str(model.sd_checkpoint_info.name_for_extra)
-        self.native_size = self._native_size()
+        self.native_size = native_size(model)
         self._kept = self._alphas()
         self.timesteps = len(self._kept)
 
     # What differs in Forge.
 
-    def _module(self) -> Any:
-        return self.model.model.diffusion_model
-
     def _alphas(self) -> Tensor:
         """alpha_bar of each timestep."""
         alphas: Tensor = self.model.alphas_cumprod
         return alphas
-
-    def _tokenizer(self) -> Any:
-        """What has `tokenize_line`: SD 1 and 2's text encoder, the first one of SDXL's."""
-        encoder = self.model.cond_stage_model
-        return next(
-            part for part in getattr(encoder, "embedders", [encoder]) if hasattr(part, "tokenize_line")
-        )
 
     def _latent(self, pixels: Tensor) -> Tensor:
         """The posterior's mean of pixels (image, channel, y, x) in -1..1, scaled."""
@@ -101,7 +89,7 @@ class WebuiModel:
         """The conditioning dictionary that the webui's own CFGDenoiser makes (sd_samplers_cfg_denoiser.py,
         make_condition_dict).
         """
-        height, width = (PIXELS * side for side in latent.shape[-2:])
+        height, width = (FACTOR * side for side in latent.shape[-2:])
         text = self.model.get_learned_conditioning(
             prompt_parser.SdConditioning([prompt], width=width, height=height)
         )
@@ -115,24 +103,11 @@ class WebuiModel:
         when = torch.full((len(latent),), timestep, device=latent.device, dtype=torch.float32)
         self.model.apply_model(latent, when, cond=condition)
 
-    def _native_size(self) -> int:
-        model = self.model
-        if getattr(model, "is_sdxl", False):
-            return XL_SIZE
-        if getattr(model, "is_sd2", False) and getattr(model, "parameterization", "") == "v":
-            return V2_SIZE  # their configuration says 64 latent positions all the same
-        return PIXELS * int(getattr(model, "image_size", SIZE // PIXELS))
-
     # What vxa.Model asks for.
 
     def tokens(self, prompt: str) -> list[str]:
-        """The vocabulary's strings for a prompt, chunk by chunk of 77: BOS, text, EOS, padding.
-
-        A textual inversion is named by each of its vectors' positions: `name`, `name_1`, ...
-        """
-        text, _ = extra_networks.parse_prompt(prompt)
-        engine = self._tokenizer()
-        return [token for chunk in engine.tokenize_line(text)[0] for token in _texts(engine, chunk)]
+        """The vocabulary's strings for a prompt, chunk by chunk of 77: BOS, text, EOS, padding."""
+        return webui_text.token_texts(self.model, extra_networks.parse_prompt(prompt)[0])
 
     def encode(self, picture: Image.Image) -> Tensor:
         """The autoencoder's mean latent (image, channel, y, x), float32, scaled; uses no random numbers."""
@@ -183,27 +158,6 @@ class WebuiModel:
             yield text
         finally:
             extra_networks.deactivate(run, wanted)
-
-
-def _texts(engine: Any, chunk: Any) -> list[str]:
-    """The vocabulary's strings of a PromptChunk (sd_hijack_clip.py); SD 2 has open_clip's."""
-    tokenizer = getattr(engine, "tokenizer", None)
-    if hasattr(tokenizer, "convert_ids_to_tokens"):
-        texts = list(tokenizer.convert_ids_to_tokens(chunk.tokens))
-    else:
-        from modules.sd_hijack_open_clip import tokenizer as open_clip
-
-        texts = [_marker(open_clip.decoder[index]) for index in chunk.tokens]
-    for fix in chunk.fixes:
-        for number in range(int(fix.embedding.vectors)):
-            name = f"{fix.embedding.name}_{number}" if number else fix.embedding.name
-            texts[1 + fix.offset + number] = f"{name}{END_OF_WORD}"  # the offset leaves out BOS
-    return texts
-
-
-def _marker(text: str) -> str:
-    """open_clip's marks of a text's start and end as CLIP's other vocabulary writes them."""
-    return {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}.get(text, text)
 
 
 @contextmanager

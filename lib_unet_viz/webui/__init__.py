@@ -1,1 +1,1 @@
-"""What the webui shows and serves: the VXA tab and routes of our own."""
+"""What a person meets in the webui: the script's panel, its pictures in the gallery, the VXA tab, routes."""

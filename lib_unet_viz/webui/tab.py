@@ -14,7 +14,7 @@ from PIL import Image
 
 from lib_unet_viz import vxa
 from lib_unet_viz.app.runs import Runs
-from lib_unet_viz.app.style import CSS
+from lib_unet_viz.app.style import PARTS_CSS
 from lib_unet_viz.app.vxa_tab import VXA
 from lib_unet_viz.hosts.webui_model import loaded, ready
 
@@ -44,7 +44,7 @@ class Tab:
         """The tab. No model is waited for: where none is loaded, its layers are offered once it is."""
         self.vxa = VXA(loaded, Runs(), alone=alone, interrupt=interrupt)
         with gr.Blocks(analytics_enabled=False) as blocks:
-            gr.HTML(f"<style>{CSS}</style>")
+            gr.HTML(f"<style>{PARTS_CSS}</style>")
             self.vxa.build()
             self.index = gr.Number(0, visible=False)  # a place for the selected picture's index
             self.vxa.layer.focus(**self._refresh())  # the checkpoint can be changed while the tab is open
