@@ -212,7 +212,7 @@ class VXA:
                     model,
                     image,
                     prompt,
-                    blocks=_spec(layer_choices(model), layers),
+                    blocks=block_spec(layer_choices(model), layers),
                     timestep=int(timestep),
                     noise_seed=int(seed or 0),
                 )
@@ -237,20 +237,10 @@ class VXA:
             return gr.update(), readout.problem(error)
 
     def _draw(self, trace: Trace, indices: str, original: bool, mode: str) -> tuple[Image.Image, str]:
-        heat, text = _heat(trace, indices, original=original)
-        base = trace.picture
-        if base is None:
-            raise ValueError("this look has no picture")
-        size = (base.height, base.width)
-        values = heat.resized(size)
-        draw = {
-            "masked": lambda: render.mask(base, values),
-            "greyscale": lambda: render.grey(values, size),
-            "heat overlay": lambda: render.overlay(base, values),
-        }
+        heat, text = heat_map(trace, indices, original=original)
         count = len({(item.key.block, item.key.layer) for item in trace.attention})
         line = f"{text} · {count} layer{'s' * (count != 1)} · timestep {trace.meta['timestep']}"
-        return draw[mode](), readout.note(line)
+        return draw(trace, heat, mode), readout.note(line)
 
     def _choices(self, prompt: str) -> list[str]:
         """Such as "1 hat", "2 ,", "3 neck"."""
@@ -278,7 +268,7 @@ def layer_choices(model: vxa.Model) -> dict[str, str]:
     return choices
 
 
-def _spec(choices: Mapping[str, str], layers: Sequence[str]) -> str:
+def block_spec(choices: Mapping[str, str], layers: Sequence[str]) -> str:
     """Block spec of the layers chosen; blank is all. Raises ValueError for one that the model lacks."""
     for layer in layers:
         if layer not in choices:
@@ -287,8 +277,24 @@ def _spec(choices: Mapping[str, str], layers: Sequence[str]) -> str:
     return "" if "" in specs else ",".join(specs)
 
 
-def _heat(trace: Trace, indices: str, *, original: bool) -> tuple[HeatMap, str]:
-    """The summed map of the tokens asked for, and their names."""
+def draw(trace: Trace, heat: HeatMap, mode: str) -> Image.Image:
+    """The trace's picture with a map, as one of `MODES`. Raises ValueError for a trace without a picture."""
+    base = trace.picture
+    if base is None:
+        raise ValueError("this look has no picture")
+    size = (base.height, base.width)
+    values = heat.resized(size)
+    if mode == "masked":
+        return render.mask(base, values)
+    return render.grey(values, size) if mode == "greyscale" else render.overlay(base, values)
+
+
+def heat_map(trace: Trace, indices: str, *, original: bool = False) -> tuple[HeatMap, str]:
+    """The summed map of the tokens asked for, and their names.
+
+    indices: as `tokens.indices` reads them. original: as the extension VXA did, which counted the sentence's
+    end and the padding where no index was given, and did not scale the maps of one layer.
+    """
     texts = trace.meta["tokens"]["cond"]
     blank = not indices.strip()
     positions = tuple(range(1, len(texts))) if blank and original else tokens.indices(indices, texts)

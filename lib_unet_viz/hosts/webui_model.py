@@ -30,11 +30,17 @@ class Interrupted(ValueError):  # noqa: N818 - a wish, not an error
         super().__init__("Interrupted.")
 
 
-def loaded() -> WebuiModel:
-    """The checkpoint that is loaded now. Never kept: the webui may replace it at any time.
+class NoModelError(ValueError):
+    """No checkpoint is loaded."""
 
-    Does not wait for one to be loaded. Raises ValueError where there is none, UnsupportedModelError where it
-    has no U-Net.
+    def __init__(self) -> None:
+        super().__init__(NOT_LOADED)
+
+
+def loaded() -> WebuiModel:
+    """The checkpoint that is loaded now. Not to be kept: the webui may replace it at any time.
+
+    Waits for nothing. Raises NoModelError where there is none, UnsupportedModelError where it has no U-Net.
     """
     model = sd_models.model_data.sd_model  # `shared.sd_model` would load one (sd_models.py, get_sd_model)
     if hasattr(model, "forge_objects"):
@@ -42,7 +48,7 @@ def loaded() -> WebuiModel:
 
         return ForgeModel(model)
     if getattr(model, "model", None) is None:
-        raise ValueError(NOT_LOADED)
+        raise NoModelError
     return WebuiModel(model)
 
 

@@ -40,8 +40,8 @@ class Tab:
         self.vxa: VXA | None = None
         self._there: dict[str, Any] = {}
 
-    def build(self) -> gr.Blocks:
-        """The tab. No model is waited for: where none is loaded, its layers are offered once it is."""
+    def build(self) -> Any:
+        """The tab, a gr.Blocks. No model is waited for: its layers are offered once it is loaded."""
         self.vxa = VXA(loaded, Runs(), alone=alone, interrupt=interrupt)
         with gr.Blocks(analytics_enabled=False) as blocks:
             gr.HTML(f"<style>{PARTS_CSS}</style>")
@@ -113,11 +113,11 @@ def prompt_of(info: str, index: int, picture: Image.Image) -> str:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """In the webui's queue, as a job that its progress and its Interrupt know."""
+def alone(draws: int = vxa.DRAWS) -> Iterator[None]:
+    """In the webui's queue, as a job of so many steps that its progress and its Interrupt know."""
     with call_queue.queue_lock:
         shared.state.begin(job=JOB)
-        shared.state.job_count, shared.state.sampling_steps = 1, vxa.DRAWS
+        shared.state.job_count, shared.state.sampling_steps = 1, draws
         try:
             ready()
             yield
