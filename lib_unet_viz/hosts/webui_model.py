@@ -99,7 +99,7 @@ class WebuiModel:
         text = self.model.get_learned_conditioning(
             prompt_parser.SdConditioning([prompt], width=width, height=height)
         )
-        with _own_random():  # an inpainting checkpoint's masked picture is sampled from a posterior
+        with own_random():  # an inpainting checkpoint's masked picture is sampled from a posterior
             picture = processing.txt2img_image_conditioning(self.model, latent, width, height)
         if self.model.model.conditioning_key == "crossattn-adm":
             return {"c_crossattn": [text], "c_adm": picture}
@@ -176,13 +176,13 @@ def _posteriors_mode(autoencoder: Any) -> Iterator[None]:
             def mean(_: Any, given: tuple[Tensor, ...], sampled: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
                 return given[0].chunk(2, dim=1)[0], sampled[1]
 
-            hooks.enter_context(_own_random())
+            hooks.enter_context(own_random())
             hooks.enter_context(regularization.register_forward_hook(mean))
         yield
 
 
 @contextmanager
-def _own_random() -> Iterator[None]:
+def own_random() -> Iterator[None]:
     """The same random numbers each time, and none taken from the webui's."""
     with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         torch.manual_seed(0)
