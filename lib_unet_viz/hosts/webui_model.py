@@ -3,6 +3,7 @@
 What the webui does before and around sampling is asked of the webui itself, so that its own settings and
 every extension that changes them count: text goes through its `get_learned_conditioning` (emphasis, BREAK,
 textual inversion, clip skip), `<lora:...>` through its extra networks, the call through `apply_model`.
+References are to the webui's v1.10.1 and, in `ForgeModel`, to Forge's main branch (f2.0.1).
 """
 
 from __future__ import annotations
@@ -44,8 +45,6 @@ def loaded() -> WebuiModel:
     """
     model = sd_models.model_data.sd_model  # `shared.sd_model` would load one (sd_models.py, get_sd_model)
     if hasattr(model, "forge_objects"):
-        from lib_unet_viz.hosts.forge_model import ForgeModel
-
         return ForgeModel(model)
     if getattr(model, "model", None) is None:
         raise NoModelError
@@ -99,7 +98,7 @@ class WebuiModel:
         text = self.model.get_learned_conditioning(
             prompt_parser.SdConditioning([prompt], width=width, height=height)
         )
-        with own_random():  # an inpainting checkpoint's masked picture is sampled from a posterior
+        with _own_random():  # an inpainting checkpoint's masked picture is sampled from a posterior
             picture = processing.txt2img_image_conditioning(self.model, latent, width, height)
         if self.model.model.conditioning_key == "crossattn-adm":
             return {"c_crossattn": [text], "c_adm": picture}
@@ -166,6 +165,56 @@ class WebuiModel:
             extra_networks.deactivate(run, wanted)
 
 
+class ForgeModel(WebuiModel):
+    """`vxa.Model` on a ForgeDiffusionEngine (backend/diffusion_engine)."""
+
+    def _alphas(self) -> Tensor:
+        sigmas: Tensor = self.model.forge_objects.unet.model.predictor.sigmas
+        return 1 / (sigmas.float() ** 2 + 1)
+
+    def _latent(self, pixels: Tensor) -> Tensor:
+        # As its encode_first_stage (backend/diffusion_engine/sd15.py), with a word to the autoencoder.
+        vae = self.model.forge_objects.vae.clone()
+        vae.patcher.model_options["model_vae_regulation"] = lambda posterior: posterior.mode()
+        latent: Tensor = vae.encode(pixels.movedim(1, -1) * 0.5 + 0.5)
+        scaled: Tensor = vae.first_stage_model.process_in(latent)
+        return scaled
+
+    def _condition(self, prompt: str, latent: Tensor) -> dict[str, Any]:
+        """Keyword arguments of KModel.apply_model (backend/modules/k_model.py)."""
+        height, width = (FACTOR * side for side in latent.shape[-2:])
+        text = self.model.get_learned_conditioning(
+            prompt_parser.SdConditioning([prompt], width=width, height=height)
+        )
+        found = {"c_crossattn": text}
+        if isinstance(text, dict):
+            found = {"c_crossattn": text["crossattn"], "y": text["vector"]}
+        if self.model.is_inpaint:
+            with _own_random():
+                found["c_concat"] = processing.txt2img_image_conditioning(self.model, latent, width, height)
+        return {name: value.to(shared.device) for name, value in found.items()}
+
+    def _call(self, latent: Tensor, timestep: int, condition: dict[str, Any]) -> None:
+        from backend.sampling.sampling_function import sampling_cleanup, sampling_prepare
+
+        unet = self.model.forge_objects.unet  # extra networks may have put another one there
+        kept = self._kept[timestep].to(latent)
+        sigma = ((1 - kept) / kept).sqrt().expand(len(latent))
+        # Its U-Net takes the noised picture at the signal's own scale (k_prediction.py, calculate_input).
+        noised = latent / kept.sqrt()
+        options = {
+            **unet.model_options.get("transformer_options", {}),
+            "cond_or_uncond": [0],
+            "cond_mark": torch.zeros(len(latent)),
+            "sigmas": sigma,
+        }
+        sampling_prepare(unet, noised)
+        try:
+            unet.model.apply_model(noised, sigma, transformer_options=options, **condition)
+        finally:
+            sampling_cleanup(unet)
+
+
 @contextmanager
 def _posteriors_mode(autoencoder: Any) -> Iterator[None]:
     """SDXL's autoencoder samples its posterior with the global random numbers: take the mean instead."""
@@ -176,13 +225,13 @@ def _posteriors_mode(autoencoder: Any) -> Iterator[None]:
             def mean(_: Any, given: tuple[Tensor, ...], sampled: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
                 return given[0].chunk(2, dim=1)[0], sampled[1]
 
-            hooks.enter_context(own_random())
+            hooks.enter_context(_own_random())
             hooks.enter_context(regularization.register_forward_hook(mean))
         yield
 
 
 @contextmanager
-def own_random() -> Iterator[None]:
+def _own_random() -> Iterator[None]:
     """The same random numbers each time, and none taken from the webui's."""
     with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         torch.manual_seed(0)

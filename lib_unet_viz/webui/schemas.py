@@ -64,14 +64,18 @@ class VXARequest(BaseModel, extra="forbid"):
     words: list[str] = Field(
         [], description="Words of the prompt (word#2: its second occurrence); none: all."
     )
-    tokens: list[int] = Field([], description="Or indices of tokens; 1 is the first, a comma is one too.")
-    layers: str = Field("default", description="default, all, or a block spec such as M00, OUT05-OUT08.")
-    timestep: int = Field(vxa.DEFAULT_TIMESTEP, ge=0, description="How much noise is added; 0: none.")
-    noise_seed: int = Field(0, ge=0, lt=2**32)
-    draws: int = Field(vxa.DRAWS, ge=1, le=64, description="Of noise, averaged.")
+    tokens: list[int] = Field(
+        default=[], description="Or indices of tokens; 1 is the first, a comma is one too."
+    )
+    layers: str = Field(
+        default="default", description="default, all, or a block spec such as M00, OUT05-OUT08."
+    )
+    timestep: int = Field(default=vxa.DEFAULT_TIMESTEP, ge=0, description="How much noise is added; 0: none.")
+    noise_seed: int = Field(default=0, ge=0, lt=2**32)
+    draws: int = Field(default=vxa.DRAWS, ge=1, le=64, description="Of noise, averaged.")
     mode: Mode = "heat overlay"
-    original: bool = Field(False, description="As the extension VXA did: end and padding count too.")
-    numbers: bool = Field(False, description="Whether the map's numbers are in the answer.")
+    original: bool = Field(default=False, description="As the extension VXA did: end and padding count too.")
+    numbers: bool = Field(default=False, description="Whether the map's numbers are in the answer.")
 
 
 class Token(BaseModel):
@@ -89,8 +93,10 @@ class VXAResult(BaseModel):
     tokens: list[Token]
     layers: list[str]
     # Not `str | None`: pydantic reads annotations when the module runs.
-    heatmap: Optional[str] = Field(  # noqa: UP045
-        None, description="Safetensors in base64 with `heatmap`, float32 [y, x]; where asked for."
+    heatmap: Optional[str] = Field(
+        # noqa: UP045
+        default=None,
+        description="Safetensors in base64 with `heatmap`, float32 [y, x]; where asked for.",
     )
 
 
@@ -111,15 +117,15 @@ class TraceRequest(BaseModel, extra="forbid"):
 
     prompt: str
     negative_prompt: str = ""
-    seed: int = Field(-1, ge=-1, lt=2**32, description="-1: a new one.")
-    steps: int = Field(20, ge=1, le=150)
-    cfg_scale: float = Field(7.0, ge=1, le=100)
-    width: int = Field(512, ge=SMALLEST, le=LARGEST, description="A multiple of 8.")
-    height: int = Field(512, ge=SMALLEST, le=LARGEST, description="A multiple of 8.")
+    seed: int = Field(default=-1, ge=-1, lt=2**32, description="-1: a new one.")
+    steps: int = Field(default=20, ge=1, le=150)
+    cfg_scale: float = Field(default=7.0, ge=1, le=100)
+    width: int = Field(default=512, ge=SMALLEST, le=LARGEST, description="A multiple of 8.")
+    height: int = Field(default=512, ge=SMALLEST, le=LARGEST, description="A multiple of 8.")
     sampler_name: str = "Euler a"
     scheduler: str = "Automatic"
     settings: dict[str, Any] = Field(
-        {"features": {}, "heatmaps": True},
+        default={"features": {}, "heatmaps": True},
         description="The script's: features, attention, heatmaps, budget_mb; only what is named is on.",
     )
 
