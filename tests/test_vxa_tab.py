@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import re
 import subprocess
@@ -34,6 +35,12 @@ pytestmark = pytest.mark.filterwarnings(
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _tidy() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
 class Webui:
     """A host whose model is loaded late and may be replaced; `held` while it works."""
 
@@ -62,7 +69,7 @@ class Shallow(StandIn):
         super().__init__()
         module = TinyUNet().requires_grad_(False)
         for part in module.input_blocks:
-            part.transformer = None
+            part.register_module("transformer", None)
         self.module, self.unet = module, UNet.of(module)
 
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from io import BytesIO
-from typing import Any, ClassVar, Literal, Optional
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +62,7 @@ class VXARequest(BaseModel, extra="forbid"):
     )
     prompt: str
     words: list[str] = Field(
-        [], description="Words of the prompt (word#2: its second occurrence); none: all."
+        default=[], description="Words of the prompt (word#2: its second occurrence); none: all."
     )
     tokens: list[int] = Field(
         default=[], description="Or indices of tokens; 1 is the first, a comma is one too."
@@ -92,9 +92,7 @@ class VXAResult(BaseModel):
     model: str
     tokens: list[Token]
     layers: list[str]
-    # Not `str | None`: pydantic reads annotations when the module runs.
-    heatmap: Optional[str] = Field(
-        # noqa: UP045
+    heatmap: str | None = Field(
         default=None,
         description="Safetensors in base64 with `heatmap`, float32 [y, x]; where asked for.",
     )
