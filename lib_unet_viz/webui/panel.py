@@ -61,8 +61,10 @@ def build(defaults: Settings, *, name: str) -> ScriptPanel:
             attention, attention_readout = ui.attention_controls(defaults.attention, dumps=True)
         with gr.Tab("Output"):
             output = _output(defaults)
-    for path, component in {**features, **attention, **output}.items():
+    for path, component in {**fields, **features, **attention, **output}.items():
         component.elem_id = component.elem_id or f"{name}_{path.replace('.', '_')}"
+        # ui-config.json goes by labels, and would give one section's value to another (ui_loadsave.py:36).
+        component.do_not_save_to_config = True
     return ScriptPanel(
         ui.Panel({**fields, **features, **attention, **output}, feature_readout, attention_readout)
     )
