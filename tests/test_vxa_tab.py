@@ -67,9 +67,9 @@ class Shallow(StandIn):
 
     def __init__(self) -> None:
         super().__init__()
-        module = TinyUNet().requires_grad_(False)
+        module: Any = TinyUNet().requires_grad_(False)
         for part in module.input_blocks:
-            part.register_module("transformer", None)
+            part.transformer = None
         self.module, self.unet = module, UNet.of(module)
 
 

@@ -291,8 +291,10 @@ def test_a_gallerys_picture_is_sent_with_its_prompt(page: Any) -> None:
     page.wait_for_selector("#vxa-upload img")
     page.locator("#vxa-tokens label", has_text="7 square").wait_for()
     assert box(page, "vxa-prompt").input_value() == "a red circle above a blue square"
-    ratio = "() => { const i = document.querySelector('#vxa-upload img'); return i.naturalWidth / i.naturalHeight }"
-    assert page.evaluate(ratio) == 1  # the second picture, not the grid
+    size = (
+        "() => [...document.querySelectorAll('#vxa-upload img')].map(i => i.naturalWidth / i.naturalHeight)"
+    )
+    assert page.evaluate(size) == [1]  # the second picture, not the grid
     page.locator("#vxa-visualize").click()
     said(page, "all tokens")
 
@@ -318,8 +320,8 @@ def test_the_tab_follows_the_checkpoint(
 def test_our_style_changes_nothing_of_the_rest_of_the_page(page: Any) -> None:
     reached = page.evaluate(
         """() => {
-        const ours = [...document.querySelectorAll('style')].filter(s => s.textContent.includes('.uv-heading'));
-        const found = [];
+        const styles = [...document.querySelectorAll('style')], found = [];
+        const ours = styles.filter(style => style.textContent.includes('.uv-heading'));
         for (const style of ours) for (const rule of style.sheet.cssRules)
             for (const element of document.querySelectorAll(rule.selectorText))
                 if (!element.closest('#tab_unet_viz_vxa, [class*=uv-], [id*=unet_viz]'))
