@@ -74,6 +74,8 @@ class WebuiModel:
 
     # What differs in Forge.
 
+    _quiet: Any = torch.no_grad
+
     def _alphas(self) -> Tensor:
         """alpha_bar of each timestep."""
         alphas: Tensor = self.model.alphas_cumprod
@@ -117,7 +119,7 @@ class WebuiModel:
     def encode(self, picture: Image.Image) -> Tensor:
         """The autoencoder's mean latent (image, channel, y, x), float32, scaled; uses no random numbers."""
         values = np.asarray(picture.convert("RGB"), dtype=np.float32) / 127.5 - 1
-        with torch.no_grad(), devices.autocast():
+        with self._quiet(), devices.autocast():
             latent = self._latent(torch.from_numpy(values).permute(2, 0, 1)[None])
         return latent.to(shared.device, torch.float32)
 
@@ -139,7 +141,7 @@ class WebuiModel:
         Raises Interrupted where the webui's Interrupt was pressed before the first; later it ends the run.
         """
         state, condition = shared.state, None
-        with torch.no_grad(), self._networks(prompt) as text:
+        with self._quiet(), self._networks(prompt) as text:
             for count, latent in enumerate(latents):
                 if state.interrupted:
                     if not count:
@@ -167,6 +169,8 @@ class WebuiModel:
 
 class ForgeModel(WebuiModel):
     """`vxa.Model` on a ForgeDiffusionEngine (backend/diffusion_engine)."""
+
+    _quiet: Any = torch.inference_mode  # it changes weights in place that were made so
 
     def _alphas(self) -> Tensor:
         sigmas: Tensor = self.model.forge_objects.unet.model.predictor.sigmas
