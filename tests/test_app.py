@@ -18,7 +18,7 @@ from lib_unet_viz import readout, ui, vxa  # noqa: E402
 from lib_unet_viz.app.page import build  # noqa: E402
 from lib_unet_viz.app.runs import GoneError, Runs, reports  # noqa: E402
 from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
-from lib_unet_viz.app.vxa_tab import VXA  # noqa: E402
+from lib_unet_viz.app.vxa_tab import DEFAULT_LAYERS, VXA, layer_choices  # noqa: E402
 from lib_unet_viz.dump import load_trace  # noqa: E402
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Settings  # noqa: E402
 
@@ -50,7 +50,7 @@ def txt2img(pipeline: Any) -> Txt2Img:
 
 @pytest.fixture(scope="module")
 def looker(pipeline: Any) -> VXA:
-    tab = VXA(pipeline, Runs())
+    tab = VXA(lambda: pipeline, Runs())
     with gr.Blocks(analytics_enabled=False):
         tab.build()
     return tab
@@ -310,7 +310,7 @@ def look(tab: VXA, picture: Image.Image | None, **changed: Any) -> tuple[Any, st
     arguments: dict[str, Any] = {
         "prompt": "hat, neck",
         "indices": "1, 3",
-        "layers": [next(iter(tab.layers))],
+        "layers": [DEFAULT_LAYERS],
         "timestep": vxa.DEFAULT_TIMESTEP,
         "seed": 0,
         "original": False,
@@ -330,7 +330,7 @@ def test_vxa_shows_a_picture_of_any_size(looker: VXA, mode: str, size: tuple[int
 
 
 def test_vxa_as_the_original_did_counts_the_padding(looker: VXA) -> None:
-    middle = [choice for choice, spec in looker.layers.items() if spec == "M00"]
+    middle = [choice for choice, spec in layer_choices(looker.model()).items() if spec == "M00"]
     assert middle == ["M00 (the original's default)"]
     picture = Image.effect_noise((128, 128), 90).convert("RGB")
     plain, _, _ = look(looker, picture, indices="", layers=middle)

@@ -66,8 +66,8 @@ CSS = (
   }
 #attention .thumbnail-item img { min-width: 320px; min-height: 120px; object-fit: contain;
   height: auto !important; width: auto !important; max-width: none !important; }
-#attention .caption-label, #examples .caption-label { display: none; }
-#examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)) !important; }
+#attention .caption-label, #vxa-examples .caption-label { display: none; }
+#vxa-examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)) !important; }
 """
 )
 
