@@ -246,5 +246,11 @@ def _sheets(trace: Trace, settings: Settings, step: int) -> list[Rendered]:
 def _sheet(label: str, name: str) -> Any:
     options = ui.known(gr.Image, format="png", buttons=["download", "fullscreen"])
     return gr.Image(
-        label=label, interactive=False, visible=False, elem_id=name, elem_classes=["uv-sheet"], **options
+        label=label,
+        show_label=False,  # it would stand on the sheet's title
+        interactive=False,
+        visible=False,
+        elem_id=name,
+        elem_classes=["uv-sheet"],
+        **options,
     )
