@@ -63,7 +63,7 @@ def swept(model: Pipeline, *, seed: int) -> None:
     """sweep.png, sweep-chart.png: one word in each block alone, and in all but that block."""
     sweep = Sweep.of(PROMPT, "red", model.unet)
     found = run_sweep(sweep, lambda case: model.picture(case.prompt, seed=seed, steps=20))
-    save_png(found.sheet().quantize(256), FOLDER / "sweep.png")
+    save_png(found.sheet(), FOLDER / "sweep.png")
     save_png(found.chart(), FOLDER / "sweep-chart.png")
 
 
