@@ -32,7 +32,7 @@ TEXT = (
     "Give blocks texts of their own, as in a (~: IN00-OUT11: red ; OUT09-OUT11: blue :~) circle, and see "
     "what they changed; or put one word into each block in turn."
 )
-CANCELLED = "Cancelled. What was swept is kept: the same sweep goes on there."
+CANCELLED = "Cancelled. Pictures of a sweep are kept: the same sweep goes on there."
 
 
 class Compare:
