@@ -113,13 +113,13 @@ def feature_sheets(changed: Trace, settings: FeatureSettings) -> list[Rendered]:
 def feature_sheet(changed: Trace, item: FeatureMap, settings: FeatureSettings) -> Rendered:
     """One feature difference as a montage of its channels, or their average."""
     color = centered(settings.color, item)
-    return sheets.feature_sheet(changed, shown(item, color), replace(settings, color=color))
+    return sheets.feature_sheet(_said(changed, color), shown(item, color), replace(settings, color=color))
 
 
 def attention_sheet(changed: Trace, item: AttentionMap, settings: AttentionSettings) -> Rendered:
     """One attention's difference as a grid of heads and tokens, or of heads and channels."""
     color = centered(settings.color, item)
-    return sheets.attention_sheet(changed, shown(item, color), replace(settings, color=color))
+    return sheets.attention_sheet(_said(changed, color), shown(item, color), replace(settings, color=color))
 
 
 def centered(color: ColorSettings, item: FeatureMap) -> ColorSettings:
@@ -139,6 +139,12 @@ def shown(item: M, color: ColorSettings) -> M:
     if color.method != "White/Black":
         return item
     return _like(item, item.key, np.abs(item.numpy()))
+
+
+def _said(changed: Trace, color: ColorSettings) -> Trace:
+    """The trace whose title says what is drawn."""
+    what = ABSOLUTE if color.method == "White/Black" else changed.meta.get("difference", SIGNED)
+    return replace(changed, meta={**changed.meta, "difference": what})
 
 
 def _read(trace: Trace) -> list[Any]:

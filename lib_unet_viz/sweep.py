@@ -192,7 +192,7 @@ def run(
     """
     head = {"prompt": sweep.prompt, "word": sweep.word, "blocks": list(sweep.blocks), **(made_with or {})}
     if folder is not None:
-        _claim(folder, head)
+        _claim(folder, head, sweep.cases)
     pictures: dict[str, Image.Image] = {}
     for done, case in enumerate(sweep.cases):
         if progress is not None:
@@ -206,7 +206,7 @@ def run(
     return swept
 
 
-def _claim(folder: Path, head: dict[str, Any]) -> None:
+def _claim(folder: Path, head: dict[str, Any], cases: Iterable[Case]) -> None:
     """Note what the folder's pictures are of, or check that it is the same."""
     report, head = folder / REPORT, json.loads(json.dumps(head))
     if report.exists():
@@ -219,6 +219,9 @@ def _claim(folder: Path, head: dict[str, Any]) -> None:
             told = "; ".join(f"{name} {there.get(name)!r}, not {head.get(name)!r}" for name in names)
             raise SweepError(f"{folder} holds another sweep ({told}): choose another folder")
         return
+    foreign = [f"{case.name}.png" for case in cases if (folder / f"{case.name}.png").exists()]
+    if foreign:
+        raise SweepError(f"{folder} holds {foreign[0]}, but not what it is of: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     _write(report, {"sweep": head})
 

@@ -61,7 +61,10 @@ def test_a_difference_can_be_saved_and_drawn(tmp_path: Path) -> None:
     assert again.features.one(block="M00").numpy().tobytes() == changed.features[1].numpy().tobytes()
     assert again.meta["difference"] == "b − a"
     [sheet] = module.feature_sheets(again, DifferenceSettings(enabled=True, blocks="M00"))
-    assert "b − a" in sheet.caption
+    assert "|b − a|" in sheet.caption  # in White/Black, the default
+    signed = DifferenceSettings(enabled=True, blocks="M00", color=ColorSettings(method="Red/Blue"))
+    [sheet] = module.feature_sheets(again, signed)
+    assert "  ·  b − a  ·  " in sheet.caption
     assert module.attention_sheet(again, again.attention[0], AttentionSettings()).image.width > 100
     assert module.feature_sheets(again, DifferenceSettings()) == []
 

@@ -101,6 +101,9 @@ def test_a_sweep_that_was_stopped_goes_on(tmp_path: Path) -> None:
     (folder / "sweep.json").write_text("[]")
     with pytest.raises(SweepError, match="is not a sweep's"):
         run(sweep, draw, folder=folder)
+    (folder / "sweep.json").unlink()
+    with pytest.raises(SweepError, match="holds without.png, but not what it is of"):
+        run(sweep, draw, folder=folder)
 
 
 def test_the_sheet_of_many_blocks_has_bands() -> None:

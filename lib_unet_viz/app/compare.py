@@ -32,7 +32,7 @@ TEXT = (
     "Give blocks texts of their own, as in a (~: IN00-OUT11: red ; OUT09-OUT11: blue :~) circle, and see "
     "what they changed; or put one word into each block in turn."
 )
-CANCELLED = "Cancelled. What was swept is kept: the same sweep goes on there."
+CANCELLED = "Cancelled. Pictures of a sweep are kept: the same sweep goes on there."
 
 
 class Compare:
@@ -246,5 +246,11 @@ def _sheets(trace: Trace, settings: Settings, step: int) -> list[Rendered]:
 def _sheet(label: str, name: str) -> Any:
     options = ui.known(gr.Image, format="png", buttons=["download", "fullscreen"])
     return gr.Image(
-        label=label, interactive=False, visible=False, elem_id=name, elem_classes=["uv-sheet"], **options
+        label=label,
+        show_label=False,  # it would stand on the sheet's title
+        interactive=False,
+        visible=False,
+        elem_id=name,
+        elem_classes=["uv-sheet"],
+        **options,
     )

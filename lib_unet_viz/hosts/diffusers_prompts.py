@@ -58,6 +58,7 @@ class LayerPrompts:
             common = self._common[half] = _as_called(half, [p.common(self.unet) for p in parsed])
             for block, number, text in _differing(half, parsed, common, self.unet.layout):
                 self._own.setdefault(block, {})[half, number] = text
+        self._last: tuple[Tensor | None, dict[str, Tensor]] = (None, {})
         self._encoded = _encoded(pipe, (text for own in self._own.values() for text in own.values()))
 
     @property
@@ -110,8 +111,16 @@ class LayerPrompts:
         return found | ({"tokens_by_block": by_block} if by_block else {})
 
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Tensor]:
-        """The call's own contexts, with other rows where a block reads another text."""
+        """The call's own contexts, with other rows where a block reads another text.
+
+        A pipeline gives the same tensor at every step, so that they are put together once.
+        """
         given: Tensor = args[2] if len(args) > 2 else kwargs["encoder_hidden_states"]
+        if given is not self._last[0]:
+            self._last = (given, self._contexts(given))
+        return self._last[1]
+
+    def _contexts(self, given: Tensor) -> dict[str, Tensor]:
         rows = self._calls.rows(len(given))
         places = [(row.half, row.image // self.images_per_prompt) for row in rows]
         contexts = {}
