@@ -119,6 +119,7 @@ class Settings:
     output: OutputSettings = field(default_factory=OutputSettings)
     difference: DifferenceSettings = field(default_factory=DifferenceSettings)
     heatmaps: bool = True
+    layer_prompts: bool = True
     budget_mb: int = 2000
 
     @property
@@ -140,7 +141,7 @@ class Settings:
     def asked(cls, values: Mapping[str, Any]) -> Settings:
         """Read what a request says, as `from_dict`; only the sections that it names are on."""
         quiet = dict(Settings.off().to_dict())
-        for name in ("features", "attention"):
+        for name in ("features", "attention", "difference"):
             if isinstance(values, Mapping) and isinstance(values.get(name), Mapping):
                 quiet[name]["enabled"] = True
         settings: Settings = _fill(cls.from_dict(quiet), values, "settings")

@@ -156,8 +156,10 @@ def feature_controls(defaults: FeatureSettings, *, dumps: bool = False) -> tuple
     return fields | (_dump_controls("features", defaults) if dumps else {}), shown
 
 
-def difference_controls(defaults: DifferenceSettings, *, switch: bool = True) -> dict[str, Any]:
-    """Components by path; switch: one of them turns it on and off."""
+def difference_controls(
+    defaults: DifferenceSettings, *, switch: bool = True, dumps: bool = False
+) -> dict[str, Any]:
+    """Components by path; switch: one of them turns it on and off; dumps: with a folder for files."""
     fields: dict[str, Any] = {}
     if switch:
         label = "Output difference map of U-Net features between with and without Layer Prompt"
@@ -174,7 +176,10 @@ def difference_controls(defaults: DifferenceSettings, *, switch: bool = True) ->
     fields["difference.average"] = gr.Radio(
         list(get_args(Average)), value=defaults.average, label="Average over channels"
     )
-    fields["difference.dump"] = gr.Checkbox(defaults.dump, label="Write the differences to a file")
+    if dumps:
+        fields |= _dump_controls("difference", defaults)
+    else:
+        fields["difference.dump"] = gr.Checkbox(defaults.dump, label="Write the differences to a file")
     return fields | _colors("difference.color", defaults.color)
 
 

@@ -4,12 +4,13 @@ from modules import script_callbacks
 
 from lib_unet_viz.hosts import webui
 from lib_unet_viz.webui import axes, routes, tab
-from lib_unet_viz.webui.script import AlwaysOn, Dropdown, add_options
+from lib_unet_viz.webui.script import AlwaysOn, Dropdown, Watcher, add_options, count_tokens
 
-__all__ = ["AlwaysOn", "Dropdown"]
+__all__ = ["AlwaysOn", "Dropdown", "Watcher"]
 
 script_callbacks.on_ui_settings(add_options)
 script_callbacks.on_before_ui(axes.register)
+script_callbacks.on_before_token_counter(count_tokens)
 script_callbacks.on_cfg_denoiser(webui.before_denoiser)
 script_callbacks.on_cfg_after_cfg(webui.after_denoiser)
 script_callbacks.on_script_unloaded(webui.forget_all)

@@ -14,19 +14,22 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
 from lib_unet_viz.capture import Capture, estimate
-from lib_unet_viz.hosts import forge, webui_steps, webui_text
+from lib_unet_viz.contexts import Contexts
+from lib_unet_viz.hosts import forge, webui_layers, webui_steps, webui_text
+from lib_unet_viz.hosts.webui_layers import Layers
+from lib_unet_viz.hosts.webui_loaded import FACTOR, loaded_unet, module_of, native_size
+from lib_unet_viz.layer_prompt import OPEN
 from lib_unet_viz.record import BudgetError, Call, NothingCaptured, Recorder, Row
 from lib_unet_viz.settings import Settings
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet, UnsupportedModelError
 from lib_unet_viz.vxa import layers_near
-
-FACTOR = 8  # pixels a latent position stands for
 
 # Weakly: the webui tells an always-on script nothing of a run that an exception ended (processing.py:1148).
 _running: weakref.WeakSet[Generation | Refusal] = weakref.WeakSet()
@@ -45,6 +48,11 @@ def after_denoiser(_: Any = None) -> None:
         generation.end_step()
 
 
+def running(p: Any) -> list[Generation]:
+    """The generations that take part in a run."""
+    return [one for one in list(_running) if isinstance(one, Generation) and one.p is p]
+
+
 def rest() -> None:
     """Before a new run: one that an exception ended may have left its hooks (torch before 2.1)."""
     after_denoiser()
@@ -56,44 +64,21 @@ def forget_all() -> None:
         _running.pop().close()
 
 
-def loaded_unet(model: Any) -> UNet:
-    """The U-Net of the webui's or Forge's `shared.sd_model`.
-
-    Raises UnsupportedModelError where it has none of the kinds known (SD 3, Flux), RuntimeError if no model
-    is loaded yet.
-    """
-    return UNet.of(_module_of(model))
-
-
-def _module_of(model: Any) -> Any:
-    inner = forge.inner_model(model) or getattr(model, "model", None)
-    if inner is None:
-        raise RuntimeError("no checkpoint is loaded yet: generate a picture first, or wait until it is")
-    return getattr(inner, "diffusion_model", inner)
-
-
-def native_size(model: Any) -> int:
-    """Pixels of a side of the pictures that the loaded model was trained on."""
-    side = getattr(model, "image_size", None)
-    if isinstance(side, int):
-        return side * FACTOR
-    return 1024 if getattr(model, "is_sdxl", False) else 512
-
-
 class Generation:
     """One call of `process_images(p)`, with what it is to record. Hooks are not on before its first step.
 
     `trace` is filled while it runs, whatever happens to the run. Raises, when made, SpecError and BudgetError
-    (before anything has run, unless the run loads another checkpoint first).
+    (before anything has run, unless the run loads another checkpoint first). layers: read layer prompts.
     """
 
-    def __init__(self, p: Any, settings: Settings) -> None:
-        self.p, self.settings = p, settings
+    def __init__(self, p: Any, settings: Settings, *, layers: Layers | None = None) -> None:
+        self.p, self.settings, self.layers = p, settings, layers
         self.trace = Trace()
         self._recorder: Recorder | None = None
         self._problem: Exception | None = None
         self._params: Any = None
-        self._watching: Any = None
+        self._hooks = ExitStack()
+        self._present: tuple[Row, ...] | None = None
         self._rows: deque[Row] | None = None
         self._place: tuple[int, int] | None = None
         self._entries = 0
@@ -126,7 +111,7 @@ class Generation:
                 self._recorder.finish()
             except NothingCaptured as error:
                 self._note(str(error))
-        elif self._problem is None:
+        elif self._problem is None and self.settings.enabled:
             self._note("nothing was recorded: no step of the U-Net was seen")
         self.trace.notes.extend(note for note in self._notes if note not in self.trace.notes)
 
@@ -138,27 +123,56 @@ class Generation:
         self._params, self._rows, self._entries = params, None, 0
         self._place = self._steps.place(params)
         try:
-            unet = self._unet()
-            if unet is None:
+            if self._problem is not None:
+                raise self._problem
+            if not self.settings.enabled and not self._reading:
                 return
-            if self._recorder is None:
-                self._recorder = self._new_recorder(unet)
-            elif self._recorder.unet.module is not unet.module:
-                self._recorder.follow(unet)
-            self._describe()
-            self._recorder.install()
-            self._watch(unet.module)
+            unet = self._unet()
+            if unet is not None:
+                self._install(unet)
+            elif self._reading:
+                raise ValueError(f"layer prompts cannot act: {self._notes[-1]}")
         except Exception as error:
+            self.end_step()
             self._problem = error
-            _raise_in(_module_of(self.p.sd_model), error)
+            _raise_in(module_of(self.p.sd_model), error)
 
     def end_step(self) -> None:
         """Take the hooks off."""
         if self._recorder is not None:
             self._recorder.remove()
-        if self._watching is not None:
-            self._watching.remove()
-        self._params = self._watching = None
+        self._hooks.close()
+        self._params = None
+
+    def take_prompts(self) -> None:
+        """Take layer prompts out of the batch's prompts, before the webui encodes them."""
+        self._attempt(lambda layers: layers.take(loaded_unet(self.p.sd_model).layout))
+
+    def encode_prompts(self) -> None:
+        """Encode what only some blocks read, before the webui samples."""
+        self._attempt(lambda layers: layers.encode(hires=self._hires))
+
+    def _attempt(self, act: Callable[[Layers], None]) -> None:
+        """Problems are raised in the U-Net's call: the webui only logs what a script raises here."""
+        if self.layers is not None and self._problem is None:
+            try:
+                act(self.layers)
+            except Exception as error:
+                self._problem = _for_request(self.p, error)
+
+    def _install(self, unet: UNet) -> None:
+        module = unet.module
+        self._hooks.enter_context(module.register_forward_pre_hook(self._announce, with_kwargs=True))
+        if self._reading:
+            self._hooks.enter_context(Contexts(unet, self._contexts, transform=webui_layers.transform))
+        if self.settings.enabled:
+            if self._recorder is None:
+                self._recorder = self._new_recorder(unet)
+            elif self._recorder.unet.module is not module:
+                self._recorder.follow(unet)
+            self._describe()
+            self._recorder.install()
+        self._watch(module)
 
     def _watch(self, module: Any) -> None:
         """Take the hooks off when a call of the U-Net raises, too (torch 2.1 can tell that)."""
@@ -168,7 +182,17 @@ class Generation:
                 self.end_step()
 
         if "always_call" in inspect.signature(module.register_forward_hook).parameters:
-            self._watching = module.register_forward_hook(after, always_call=True)
+            self._hooks.enter_context(module.register_forward_hook(after, always_call=True))
+
+    def _announce(self, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before all else in a call: which rows it has."""
+        self._present = self._rows_of(len(args[0] if args else kwargs["x"]), kwargs)
+
+    def _contexts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
+        if self._present is None or self.layers is None:
+            raise ValueError("layer prompts: another extension calls the U-Net with rows that cannot be told")
+        first = self.p.iteration * self.p.batch_size
+        return self.layers.contexts(self._params, self._present, first=first, hires=self._hires)
 
     def _unet(self) -> UNet | None:
         """The U-Net of this step; None, with a note, where there is none to look into."""
@@ -232,8 +256,30 @@ class Generation:
         try:
             for note in webui_text.describe_batch(self.p, self.trace.meta, hires=hires):
                 self._note(note)
+            if self.layers is not None:
+                steps = webui_text.steps_of(self.p, hires=hires)
+                for place, found in self.layers.describe(hires=hires, steps=steps):
+                    image = self.p.iteration * self.p.batch_size + place
+                    webui_text.add_by_block(self.trace.meta, image, found)
         except Exception as error:  # labels are not worth a picture
             self._note(f"the words of the prompt are not known: {type(error).__name__}: {error}")
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether the prompts, as far as they are known, have layer prompts that are to be read."""
+        p = self.p
+        texts = [
+            p.prompt,
+            p.negative_prompt,
+            getattr(p, "hr_prompt", ""),
+            getattr(p, "hr_negative_prompt", ""),
+        ]
+        return self.layers is not None and any(OPEN in str(text) for text in texts)
+
+    @property
+    def _reading(self) -> bool:
+        """Whether some block reads its own text in the present pass."""
+        return self.layers is not None and self.layers.active(hires=self._hires)
 
     @property
     def _hires(self) -> bool:
@@ -243,8 +289,7 @@ class Generation:
         """What the U-Net's present call is."""
         if self._place is None or self._params is None:
             return None
-        sample = args[0] if args else kwargs["x"]
-        rows = self._rows_of(len(sample), kwargs)
+        sample, rows = args[0] if args else kwargs["x"], self._present
         if rows is None:
             return None
         return Call(
@@ -265,7 +310,7 @@ class Generation:
             rows, self._entries = forge.rows(kinds, count, subs, first=first, seen=self._entries)
         else:
             if self._rows is None:
-                self._rows = deque(rows_in_order(self._params, subs, first=first))
+                self._rows = deque(webui_steps.rows(self._params, subs, first=first))
             fits = count <= len(self._rows)
             rows = tuple(self._rows.popleft() for _ in range(count)) if fits else None
         if rows is None:
@@ -292,7 +337,7 @@ class Refusal:
 
     def begin_step(self, _: Any) -> None:
         """Raise in the U-Net's call."""
-        _raise_in(_module_of(self.p.sd_model), self.error)
+        _raise_in(module_of(self.p.sd_model), self.error)
 
     def end_step(self) -> None:
         """Nothing is on."""
@@ -300,16 +345,13 @@ class Refusal:
     close = end_step
 
 
-def rows_in_order(params: Any, subs: list[int], *, first: int) -> list[Row]:
-    """The rows of all calls of a denoiser's step, in the order in which these take them.
+def _for_request(p: Any, error: Exception) -> Exception:
+    """The error as it is to leave the webui: a request gets a 422 for what it got wrong."""
+    if not isinstance(error, ValueError) or not getattr(p, "is_api", False):
+        return error
+    from fastapi import HTTPException
 
-    Conditional rows image by image with their AND-subprompts, then the unconditional ones; Instruct-Pix2Pix
-    has another set in between, with the picture but no text (sd_samplers_cfg_denoiser.py:205-276).
-    """
-    rows = [Row(first + image, "cond", sub) for image, count in enumerate(subs) for sub in range(count)]
-    if len(params.x) >= len(rows) + 2 * len(subs):
-        rows += [Row(first + image, "uncond", 1) for image in range(len(subs))]
-    return rows + [Row(first + image, "uncond") for image in range(len(subs))]
+    return HTTPException(status_code=422, detail=str(error))
 
 
 def _raise_in(module: Any, error: Exception) -> None:
@@ -322,4 +364,12 @@ def _raise_in(module: Any, error: Exception) -> None:
     handle = module.register_forward_pre_hook(stop)
 
 
-__all__ = ["Generation", "after_denoiser", "before_denoiser", "forget_all", "loaded_unet", "native_size"]
+__all__ = [
+    "Generation",
+    "after_denoiser",
+    "before_denoiser",
+    "forget_all",
+    "loaded_unet",
+    "native_size",
+    "running",
+]

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from lib_unet_viz.hosts import webui_text
-from lib_unet_viz.hosts.webui import FACTOR, loaded_unet, native_size
+from lib_unet_viz.hosts.webui_loaded import FACTOR, loaded_unet, native_size
 
 NOT_LOADED = "No checkpoint is loaded yet: wait until it is, or choose one at the top of the page."
 

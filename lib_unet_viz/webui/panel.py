@@ -11,10 +11,15 @@ import gradio as gr
 
 from lib_unet_viz import readout, ui
 from lib_unet_viz.app.style import PARTS_CSS
-from lib_unet_viz.hosts.webui import FACTOR, loaded_unet
+from lib_unet_viz.hosts.webui_loaded import FACTOR, loaded_unet
+from lib_unet_viz.layer_prompt import OPEN
 from lib_unet_viz.settings import OutputSettings, Settings, SettingsError
 
 INFOTEXT = "U-Net Viz"  # the key under which settings travel with a picture
+LAYERS_HINT = (
+    "Give blocks of the U-Net texts of their own: a (~: IN00-OUT11: cute ; M00: excellent :~) girl. "
+    "A difference map needs a second picture, without them, from the same seed."
+)
 HINT = "Tick what you want to see, then Generate. The pictures follow yours in the gallery."
 
 
@@ -23,6 +28,7 @@ class ScriptPanel:
     """The panel's components; `settings` reads what the webui passes to a script."""
 
     panel: ui.Panel
+    layers: Any  # where it is shown what each block reads
 
     @property
     def components(self) -> list[Any]:
@@ -59,20 +65,41 @@ def build(defaults: Settings, *, name: str) -> ScriptPanel:
             features, feature_readout = ui.feature_controls(defaults.features, dumps=True)
         with gr.Tab("Attention"):
             attention, attention_readout = ui.attention_controls(defaults.attention, dumps=True)
+        with gr.Tab("Layer prompts"):
+            gr.HTML(readout.note(LAYERS_HINT))
+            fields["layer_prompts"] = gr.Checkbox(defaults.layer_prompts, label="Read layer prompts")
+            layers = gr.HTML(elem_classes=["uv-readout"])
+            difference = ui.difference_controls(defaults.difference, dumps=True)
         with gr.Tab("Output"):
             output = _output(defaults)
-    for path, component in {**fields, **features, **attention, **output}.items():
+    all_fields = {**fields, **features, **attention, **difference, **output}
+    for path, component in all_fields.items():
         component.elem_id = component.elem_id or f"{name}_{path.replace('.', '_')}"
         # ui-config.json goes by labels, and would give one section's value to another (ui_loadsave.py:36).
         component.do_not_save_to_config = True
-    return ScriptPanel(
-        ui.Panel({**fields, **features, **attention, **output}, feature_readout, attention_readout)
+    return ScriptPanel(ui.Panel(all_fields, feature_readout, attention_readout), layers)
+
+
+def connect(panel: ScriptPanel, around: Mapping[str, Any]) -> None:
+    """Keep the read-outs true for the webui's own components, by name, as far as they are there yet."""
+    steps, width, height = (
+        around.get(name) or gr.State(usual)
+        for name, usual in (("steps", 20), ("width", 512), ("height", 512))
     )
-
-
-def connect(panel: ScriptPanel, *, steps: Any, width: Any, height: Any) -> None:
-    """Keep the read-outs true for the webui's own steps and size (components)."""
     ui.live_readout(panel.panel, present_unet, steps=steps, width=width, height=height, pixels=FACTOR)
+    prompts = [around[name] for name in ("prompt", "neg_prompt") if name in around]
+    for prompt in prompts:
+        ui.on_edit(prompt, _read_layers, prompts, panel.layers)
+
+
+def _read_layers(*prompts: str) -> str:
+    """What each block reads, while a prompt is typed."""
+    if not any(OPEN in prompt for prompt in prompts):
+        return ""
+    try:
+        return readout.layer_prompts(present_unet(), *prompts)
+    except (RuntimeError, ValueError) as error:
+        return readout.note(str(error))
 
 
 def present_unet() -> Any:

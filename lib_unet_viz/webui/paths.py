@@ -23,7 +23,7 @@ def outputs() -> Path:
 
 def check(settings: Settings) -> None:
     """Raise SettingsError for a folder of dumps that is not allowed."""
-    for section in (settings.features, settings.attention):
+    for section in (settings.features, settings.attention, settings.difference):
         if section.dump:
             folder(section.path)
 

@@ -5,7 +5,7 @@ References are to the webui's v1.10.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -34,19 +34,26 @@ class Sheet:
     caption: str
 
 
-def add(processed: Any, p: Any, trace: Trace, settings: Settings) -> None:
-    """Put each picture's sheets after it, save them, write the dumps, and say what happened."""
+More = Callable[[int, Image.Image], Iterable[Sheet]]
+
+
+def add(processed: Any, p: Any, trace: Trace, settings: Settings, more: More | None = None) -> None:
+    """Put each picture's sheets after it, save them, write the dumps, and say what happened.
+
+    more: sheets of a picture, by its index, that come before the others.
+    """
     said = list(trace.notes)
-    images, infotexts = _blocks(processed)
+    images, infotexts = blocks_of(processed)
     shown: list[Image.Image] = processed.images[: processed.index_of_first_image]
     texts: list[str] = processed.infotexts[: processed.index_of_first_image]
     pictures = {}
     for index, (block, text) in enumerate(zip(images, infotexts, strict=True)):
         pictures[index] = block[0]
-        made, more = _one_picture(p, trace, settings, index, block[0], text)
+        drawn = _sheets(trace, settings, index, block[0], said)
+        first = [] if more is None else more(index, block[0])
+        made = _kept(p, chain(first, _word(p, trace, index, block[0]), drawn), settings, block[0], text, said)
         shown += [*block, *(sheet.image for sheet in made)]
         texts += [text] * len(block) + [_infotext(text, sheet) for sheet in made]
-        said += more
     said += [f"wrote {file}" for file in _dumps(p, trace, settings, pictures)]
     at = next((place for place, text in enumerate(texts) if CAPTION in text), None)
     if at is not None and axes.varied(p):  # a plot's cell is its first image
@@ -57,7 +64,7 @@ def add(processed: Any, p: Any, trace: Trace, settings: Settings) -> None:
     _say(processed, said)
 
 
-def _blocks(processed: Any) -> tuple[list[list[Image.Image]], list[str]]:
+def blocks_of(processed: Any) -> tuple[list[list[Image.Image]], list[str]]:
     """The pictures, each with the masks that follow it, and their infotexts: masks have none of their own
     (processing.py:1099).
     """
@@ -69,16 +76,12 @@ def _blocks(processed: Any) -> tuple[list[list[Image.Image]], list[str]]:
     return [pictures[at : at + each] for at in range(0, each * len(texts), each)], texts
 
 
-def _one_picture(
-    p: Any, trace: Trace, settings: Settings, index: int, picture: Image.Image, text: str
-) -> tuple[list[Sheet], list[str]]:
-    """The sheets to show of one picture, and words about those that are only saved."""
-    output, shown, hidden, said = settings.output, list[Sheet](), 0, list[str]()
+def _kept(
+    p: Any, drawn: Iterable[Sheet], settings: Settings, picture: Image.Image, text: str, said: list[str]
+) -> list[Sheet]:
+    """The sheets of one picture that are to be shown; all are saved, if that is wanted."""
+    output, shown, hidden = settings.output, list[Sheet](), 0
     save = output.save and p.save_samples()
-    word = axes.word(p)
-    drawn = _sheets(trace, settings, index, picture, said)
-    if word is not None:
-        drawn = chain(_word(trace, word, index, picture), drawn)
     for sheet in drawn:
         if output.show and len(shown) < max(0, output.limit):
             shown.append(sheet)
@@ -90,13 +93,9 @@ def _one_picture(
         if save:
             _save(p, sheet, picture, _infotext(text, sheet))
     if hidden and output.show:
-        rest = (
-            f"{hidden} more sheets are saved, not shown"
-            if save
-            else "more sheets are neither drawn nor saved"
-        )
-        said.append(f"picture {index + 1}: {rest}: the limit is {output.limit}")
-    return shown, said
+        rest = f"{hidden} more sheets are saved" if save else "more sheets are neither drawn nor saved"
+        said.append(f"{rest}, as at most {output.limit} are shown for each picture")
+    return shown
 
 
 def _sheets(
@@ -139,8 +138,14 @@ def _passes(trace: Trace, index: int) -> list[Pass]:
     return [pass_ for pass_ in ("hires", "first") if pass_ in there]
 
 
-def _word(trace: Trace, word: str, index: int, picture: Image.Image) -> Iterator[Sheet]:
-    """One word's heat over the picture. Raises SpecError for a word that the prompt does not hold."""
+def _word(p: Any, trace: Trace, index: int, picture: Image.Image) -> Iterator[Sheet]:
+    """The heat over the picture of the word that a plot varies.
+
+    Raises SpecError for a word that the prompt does not hold.
+    """
+    word = axes.word(p)
+    if word is None:
+        return
     trace = sheets.of_pass(trace, _passes(trace, index)[0])
     texts = trace.token_texts(next(item for item in trace.attention if item.key.image == index))
     for heat in word_maps(trace, tokens.select(texts, [word]), image=index):

@@ -21,7 +21,8 @@ from modules import call_queue, processing, sd_samplers, sd_schedulers, shared
 from lib_unet_viz import tokens, vxa
 from lib_unet_viz.app.vxa_tab import SHOWN_SIZE, block_spec, draw, heat_map, layer_choices
 from lib_unet_viz.dump import save_trace
-from lib_unet_viz.hosts.webui import FACTOR, Generation
+from lib_unet_viz.hosts.webui import Generation
+from lib_unet_viz.hosts.webui_loaded import FACTOR
 from lib_unet_viz.hosts.webui_model import NoModelError, WebuiModel, loaded
 from lib_unet_viz.settings import Settings, SettingsError
 from lib_unet_viz.trace import Trace

@@ -6,15 +6,21 @@ References are to the webui's v1.10.1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import gradio as gr
 from modules import processing, scripts, shared
 
+from lib_unet_viz.grammar import SpecError
 from lib_unet_viz.hosts import webui
+from lib_unet_viz.hosts.webui_layers import Layers
+from lib_unet_viz.hosts.webui_loaded import loaded_unet
+from lib_unet_viz.layer_prompt import OPEN, LayerPrompt
 from lib_unet_viz.settings import Settings
-from lib_unet_viz.webui import axes, panel, paths, results
+from lib_unet_viz.unet import UnsupportedModelError
+from lib_unet_viz.webui import axes, compare, panel, paths, results
 
 TITLE = "U-Net Viz"
 ALWAYS_ON_TITLE = f"{TITLE} (always on)"
@@ -28,7 +34,7 @@ class _Script(scripts.Script):
 
     def show(self, is_img2img: bool) -> Any:
         self._around: dict[str, Any] = {}
-        names = ("steps", "width", "height")
+        names = ("steps", "width", "height", "prompt", "neg_prompt")
         self.on_after_component_elem_id = [
             (f"{self.tabname}_{name}", lambda made, name=name: self._around.update({name: made.component}))
             for name in names
@@ -41,8 +47,7 @@ class _Script(scripts.Script):
             self.panel = made
             self.infotext_fields = made.infotext_fields()
             self.paste_field_names = [panel.INFOTEXT]
-            around = {"steps": gr.State(20), "width": gr.State(512), "height": gr.State(512), **self._around}
-            panel.connect(made, **around)
+            panel.connect(made, self._around)
         return made.components
 
     def settings(self, p: Any, values: Sequence[Any]) -> Settings:
@@ -64,14 +69,18 @@ class Dropdown(_Script):
         webui.rest()
         with _for_people(p):
             settings = self.settings(p, values)
-            if not settings.enabled:
-                p.comment(f"{TITLE}: nothing was ticked, so nothing was recorded.")
-                return processing.process_images(p)
-            generation = webui.Generation(p, settings)
-            p.extra_generation_params.update({"Script": TITLE, panel.INFOTEXT: panel.written(settings)})
-            with generation:
+            generation = webui.Generation(p, settings, layers=layers_of(p, settings))
+        if not settings.enabled and not generation.has_layers:
+            p.comment(f"{TITLE}: nothing was ticked, so nothing was recorded.")
+        p.extra_generation_params.update({"Script": TITLE, panel.INFOTEXT: panel.written(settings)})
+        more = None
+        with generation:
+            if settings.difference.enabled and generation.has_layers:
+                processed, both = compare.run_both(p, settings, lambda: processing.process_images(p))
+                more = partial(both.sheets, p, settings)
+            else:
                 processed = processing.process_images(p)
-        results.add(processed, p, generation.trace, settings)
+        results.add(processed, p, generation.trace, settings, more)
         return processed
 
 
@@ -100,10 +109,11 @@ class AlwaysOn(_Script):
         try:
             with _for_people(p):
                 settings = self.settings(p, values)
-                if not settings.enabled:
-                    return
-                p.unet_viz = webui.Generation(p, settings)
-            p.extra_generation_params[panel.INFOTEXT] = panel.written(settings)
+                layers = layers_of(p, settings)
+                p.unet_viz_read = layers is not None
+                p.unet_viz = webui.Generation(p, settings, layers=layers)
+            if settings.changes():
+                p.extra_generation_params[panel.INFOTEXT] = panel.written(settings)
         except Exception as error:
             p.unet_viz = webui.Refusal(p, error)
         p.unet_viz.__enter__()
@@ -119,6 +129,53 @@ class AlwaysOn(_Script):
             results.add(processed, p, generation.trace, generation.settings)
 
 
+class Watcher(scripts.Script):
+    """Unseen and always on: what the other two need at places where the webui calls such scripts only."""
+
+    def title(self) -> str:
+        return f"{TITLE} (seams)"
+
+    def show(self, is_img2img: bool) -> Any:
+        return scripts.AlwaysVisible
+
+    def process_batch(self, p: Any, *values: Any, **more: Any) -> None:
+        """Before the webui encodes the prompts."""
+        for generation in webui.running(p):
+            generation.take_prompts()
+
+    def process_before_every_sampling(self, p: Any, *values: Any, **more: Any) -> None:
+        """After it has, before each sampling."""
+        for generation in webui.running(p):
+            generation.encode_prompts()
+
+    def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
+        """Say where the notation was read as plain text."""
+        reading = any(generation.layers is not None for generation in webui.running(p))
+        texts = [*p.all_prompts, *p.all_negative_prompts]
+        if not reading and not getattr(p, "unet_viz_read", False) and any(OPEN in text for text in texts):
+            processed.comments += (
+                f"{TITLE}: {OPEN} was read as plain text: select the script to have it read.\n"
+            )
+
+
+def layers_of(p: Any, settings: Settings) -> Layers | None:
+    """The layer prompts of a run, if they are to be read and there are any.
+
+    Raises SpecError for what can be seen to be wrong before wildcards are expanded.
+    """
+    texts = [p.prompt, p.negative_prompt, getattr(p, "hr_prompt", ""), getattr(p, "hr_negative_prompt", "")]
+    flat = [text for one in texts for text in (one if isinstance(one, list) else [one or ""])]
+    if not settings.layer_prompts:
+        return None
+    found = [LayerPrompt.parse(text, lenient=True) for text in flat]
+    if p.sd_model is not None and "sd_model_checkpoint" not in (p.override_settings or {}):
+        with suppress(RuntimeError, UnsupportedModelError):
+            layout = loaded_unet(p.sd_model).layout
+            for prompt in found:
+                prompt.per_block(layout)
+    return Layers(p)
+
+
 @contextmanager
 def _for_people(p: Any) -> Iterator[None]:
     """What a request got wrong becomes a 422 with the reason; in the page it is shown as it is."""
@@ -130,6 +187,12 @@ def _for_people(p: Any) -> Iterator[None]:
         from fastapi import HTTPException
 
         raise HTTPException(status_code=422, detail=str(error)) from error
+
+
+def count_tokens(params: Any) -> None:
+    """For `on_before_token_counter`: the notation itself counts nothing."""
+    with suppress(SpecError):
+        params.prompt = LayerPrompt.parse(params.prompt, lenient=True).erased
 
 
 def add_options() -> None:
