@@ -29,7 +29,9 @@ class Compared:
     plain: Trace
     pictures: list[Any]
 
-    def sheets(self, p: Any, settings: Settings, index: int, picture: Any) -> Iterator[Sheet]:
+    def sheets(
+        self, p: Any, settings: Settings, index: int, picture: Any, said: list[str]
+    ) -> Iterator[Sheet]:
         """Of one picture: it without and with layer prompts, then the changes in each block."""
         if index >= len(self.pictures):
             return  # interrupted
@@ -40,7 +42,7 @@ class Compared:
         changed, asked = difference.difference(before, after), settings.difference
         if asked.dump:
             stem = f"{paths.dump_name(p)}-difference-image{index + 1}"
-            changed.notes.append(f"{save_trace(changed, paths.new_file(paths.folder(asked.path), stem))}")
+            said.append(f"wrote {save_trace(changed, paths.new_file(paths.folder(asked.path), stem))}")
         for item in difference.feature_sheets(changed, asked):
             title = item.caption.partition("\n")[0]
             yield Sheet(item.image, f"difference-{naming.name(item.key)}", f"{difference.SIGNED} {title}")

@@ -34,13 +34,13 @@ class Sheet:
     caption: str
 
 
-More = Callable[[int, Image.Image], Iterable[Sheet]]
+More = Callable[[int, Image.Image, list[str]], Iterable[Sheet]]
 
 
 def add(processed: Any, p: Any, trace: Trace, settings: Settings, more: More | None = None) -> None:
     """Put each picture's sheets after it, save them, write the dumps, and say what happened.
 
-    more: sheets of a picture, by its index, that come before the others.
+    more: sheets of a picture, by its index, that come before the others; it may add to what is said.
     """
     said = list(trace.notes)
     images, infotexts = blocks_of(processed)
@@ -50,7 +50,7 @@ def add(processed: Any, p: Any, trace: Trace, settings: Settings, more: More | N
     for index, (block, text) in enumerate(zip(images, infotexts, strict=True)):
         pictures[index] = block[0]
         drawn = _sheets(trace, settings, index, block[0], said)
-        first = [] if more is None else more(index, block[0])
+        first = [] if more is None else more(index, block[0], said)
         made = _kept(p, chain(first, _word(p, trace, index, block[0]), drawn), settings, block[0], text, said)
         shown += [*block, *(sheet.image for sheet in made)]
         texts += [text] * len(block) + [_infotext(text, sheet) for sheet in made]
