@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from webui import data
 from webui.serving import Webui, start
 

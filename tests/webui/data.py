@@ -20,7 +20,6 @@ OTHER = "unet-viz-other"
 INPAINTING = "unet-viz-inpainting"
 CONTEXT = 128
 LORA, EMBEDDING, HYPERNETWORK = "stand-in-lora", "standinword", "stand-in-hypernetwork"
-# A U-Net's attention widths in this model: hypernetworks are looked up by the context's.
 RANK = 4
 CONFIG: Mapping[str, Any] = {
     "unet_viz_always_on": True,
@@ -28,6 +27,16 @@ CONFIG: Mapping[str, Any] = {
     "live_previews_enable": False,
     "sd_model_checkpoint": CHECKPOINT,
     "sd_checkpoints_limit": 2,
+    # override_settings are restored after a request only where config.json has the option (processing.py:823)
+    "batch_cond_uncond": True,
+    "pad_cond_uncond": False,
+    "pad_cond_uncond_v0": False,
+    "s_min_uncond_all": False,
+    "skip_early_cond": 0.0,
+    "CLIP_stop_at_last_layers": 1,
+    "token_merging_ratio": 0.0,
+    "sd_unet": "Automatic",
+    "cross_attention_optimization": "Automatic",
 }
 
 

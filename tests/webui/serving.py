@@ -83,7 +83,9 @@ class Webui:
     auth: str | None = None
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
-    def request(self, method: str, path: str, body: Any = None, *, auth: str | None = None) -> tuple[int, Any]:
+    def request(
+        self, method: str, path: str, body: Any = None, *, auth: str | None = None
+    ) -> tuple[int, Any]:
         """Status, and the JSON of the answer (its text where it is none)."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, method=method)

@@ -8,13 +8,12 @@ from __future__ import annotations
 import base64
 import copy
 
+import gradio as gr
 import safetensors.torch
 import torch
 from ldm.modules.diffusionmodules.util import timestep_embedding
 from modules import processing, script_callbacks, scripts, sd_unet, shared
 from modules.processing import StableDiffusionProcessingImg2Img, process_images
-
-import gradio as gr
 
 
 class Switched:
@@ -95,7 +94,7 @@ class Probe(Switched, scripts.Script):
     name_ = "probe"
 
     def before_process(self, p, on):
-        if on:
+        if on and not getattr(p, "_stand_in_inner", False):
             WATCH.start(p)
 
     def postprocess(self, p, processed, on):
@@ -158,6 +157,8 @@ class Nested(Switched, scripts.Script):
         inner._stand_in_inner = True
         if on == "scripts":
             inner.scripts, inner.script_args = copy.copy(p.scripts), copy.deepcopy(p.script_args)
+            kept = [script for script in p.scripts.alwayson_scripts if script.title().startswith("U-Net Viz")]
+            inner.scripts.alwayson_scripts = kept
         pp.image = process_images(inner).images[0].resize(pp.image.size)
         inner.close()
 
@@ -219,7 +220,9 @@ def hooks():
     return {
         "hooks": sum(len(getattr(module, kind)) for _, module in modules for kind in kinds),
         "forwards": sorted(name for name, module in modules if "forward" in vars(module)),
-        "unet": sum(len(getattr(m, kind)) for m in shared.sd_model.model.diffusion_model.modules() for kind in kinds),
+        "unet": sum(
+            len(getattr(m, kind)) for m in shared.sd_model.model.diffusion_model.modules() for kind in kinds
+        ),
         "callbacks": {name: len(listed) for name, listed in script_callbacks.callback_map.items()},
         "scripts": {
             tab: [len(runner.scripts), len(runner.alwayson_scripts), len(runner.selectable_scripts)]
