@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
-    """Starts a webui with more arguments (`auth`: of the API; `config`: of its config.json), once for each."""
+    """Starts a webui with more arguments, once for each; `auth`: of the API, `config`: of its config.json."""
     running: dict[Any, Webui] = {}
 
     def one(*arguments: str, auth: str | None = None, **config: Any) -> Webui:

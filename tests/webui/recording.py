@@ -107,7 +107,7 @@ def assert_same_pictures(one: Generated, other: Generated) -> None:
 class Plan:
     """What a generation's U-Net calls are.
 
-    firsts: for each sampling step, the denoiser call that begins it; steps that are not evaluated are left out.
+    firsts: for each sampling step that is evaluated, the denoiser call that begins it.
     hires: the same of the hires pass. subs: AND sub-prompts of each image of a batch.
     """
 

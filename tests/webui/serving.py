@@ -134,12 +134,12 @@ class Webui:
         assert status == 200, answer
 
     @property
-    def dumps_folder(self) -> Path:
-        return self.data / "outputs" / "unet-viz"
+    def outputs(self) -> Path:
+        return self.data / "outputs"
 
     def dump_paths(self) -> list[Path]:
         """All dumps that there are, oldest first."""
-        return sorted(self.dumps_folder.rglob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+        return sorted(self.outputs.rglob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
 
     def traces_since(self, before: Sequence[Path]) -> list[Trace]:
         """What was dumped since `dump_paths()` gave `before`, a trace for each picture."""

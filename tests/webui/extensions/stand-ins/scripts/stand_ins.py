@@ -133,7 +133,7 @@ class ReplacedForward(Switched, scripts.Script):
 
 
 class Nested(Switched, scripts.Script):
-    """ADetailer's way: an image-to-image generation for every picture; "scripts": always-on ones run again."""
+    """ADetailer's way: an image-to-image generation for every picture; "scripts": ours runs in it, too."""
 
     name_ = "nested generation"
 
