@@ -156,9 +156,10 @@ class Nested(Switched, scripts.Script):
         )
         inner._stand_in_inner = True
         if on == "scripts":
-            inner.scripts, inner.script_args = copy.copy(p.scripts), copy.deepcopy(p.script_args)
-            kept = [script for script in p.scripts.alwayson_scripts if script.title().startswith("U-Net Viz")]
-            inner.scripts.alwayson_scripts = kept
+            ours = [script for script in p.scripts.alwayson_scripts if script.title().startswith("U-Net Viz")]
+            runner = copy.copy(p.scripts)
+            runner.alwayson_scripts = ours  # before `scripts` is set: that sets seed and steps by the page's
+            inner.scripts, inner.script_args = runner, copy.deepcopy(p.script_args)
         pp.image = process_images(inner).images[0].resize(pp.image.size)
         inner.close()
 
