@@ -195,7 +195,14 @@ def free_port(start: int = 7881) -> int:
     raise RuntimeError(f"no free port from {start} on")
 
 
-def start(folder: Path, data: Path, *arguments: str, auth: str | None = None, seconds: float = 180) -> Webui:
+def start(
+    folder: Path,
+    data: Path,
+    *arguments: str,
+    auth: str | None = None,
+    python_options: Sequence[str] = (),
+    seconds: float = 240,
+) -> Webui:
     """Start the webui in `folder` with the data folder `data` and wait until it answers.
 
     Raises RuntimeError with the end of its log if it ends or takes too long.
@@ -203,7 +210,7 @@ def start(folder: Path, data: Path, *arguments: str, auth: str | None = None, se
     port = free_port()
     python = os.environ.get("SD_WEBUI_PYTHON", sys.executable)
     more = [*arguments, *(["--api-auth", auth] if auth else [])]
-    command = [python, "launch.py", *ARGUMENTS, "--port", str(port), "--data-dir", str(data)]
+    command = [python, *python_options, "launch.py", *ARGUMENTS, "--port", str(port), "--data-dir", str(data)]
     command += ["--ckpt", str(data / "models/Stable-diffusion/unet-viz-demo.safetensors"), *more]
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
     threads = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
