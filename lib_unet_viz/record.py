@@ -30,7 +30,7 @@ from lib_unet_viz.capture import (
     listed,
 )
 from lib_unet_viz.taps import AttentionTap, FeatureTap, Recording, Tap
-from lib_unet_viz.trace import Trace
+from lib_unet_viz.trace import Pass, Trace
 from lib_unet_viz.unet import UNet
 
 __all__ = ["BudgetError", "Call", "Calls", "Capture", "NothingCaptured", "Recorder", "Row", "estimate"]
@@ -74,9 +74,20 @@ class Recorder:
         self._taps += [AttentionTap(capture, self.unet, self._recording) for capture in self._attention]
         self._hooks = ExitStack()
         self._asked = 0
-        self._total = 0
+        self._totals: dict[Pass, int] = {}
 
     def __enter__(self) -> Trace:
+        self.install()
+        return self.trace
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.remove()
+        self.finish(check=kind is None)
+
+    def install(self) -> None:
+        """Put the hooks on the U-Net. A host that knows when its U-Net works may do so time and again."""
         module = self.unet.module
         with ExitStack() as hooks:
             hooks.enter_context(module.register_forward_pre_hook(self._before, with_kwargs=True))
@@ -84,17 +95,33 @@ class Recorder:
             for tap in self._taps:
                 tap.install(hooks)
             self._hooks = hooks.pop_all()
-        return self.trace
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def remove(self) -> None:
+        """Take the hooks off."""
         self._hooks.close()
         self._after()
+
+    def follow(self, unet: UNet) -> None:
+        """Go on with another U-Net of the same run, such as a refiner's; hooks must be off.
+
+        What was asked for and this one lacks is noted and no longer recorded.
+        """
+        self.unet = unet
+        names = list(unet.layout.names)
+        self.trace.meta["blocks"] = max(self.trace.meta["blocks"], names, key=len)
+        for tap in self._taps:
+            tap.follow(unet)
+
+    def finish(self, *, check: bool = True) -> None:
+        """Complete the trace after the run. check: raise NothingCaptured if that is so."""
         for tap in self._taps:
             tap.finish()
-        if kind is None:
+        if check:
             self._check()
+
+    @property
+    def _total(self) -> int:
+        return max(self._totals.values(), default=0)
 
     def _before(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._after()
@@ -104,7 +131,7 @@ class Recorder:
             return
         if not self._total:
             self._check_budget(call)
-        self._total = max(self._total, call.total)
+        self._totals[call.pass_] = max(self._totals.get(call.pass_, 0), call.total)
         _describe(self.trace.meta, call)
         for tap in self._taps:
             tap.begin(call)
@@ -136,11 +163,26 @@ class Recorder:
             if beyond:
                 steps = ", ".join(map(str, beyond))
                 self._recording.note(f"{tap.name}: the run had {self._total} steps; not recorded: {steps}")
+            self._name_missing(tap)
         reasons = [f"{tap.name}: {self._why(tap)}" for tap in self._taps if not tap.seen]
         if reasons and not any(tap.seen for tap in self._taps):
             raise NothingCaptured("nothing was recorded. " + " ".join([*reasons, *self.trace.notes]))
         for reason in reasons:
             self._recording.note(reason)
+
+    def _name_missing(self, tap: Tap) -> None:
+        """Say which steps were asked for but never evaluated: the webui's DDIM calls 3 times for 4."""
+        if tap.capture.mean or not tap.begun:
+            return
+        for pass_, total in self._totals.items():
+            there = {step + 1 for begun, step, _ in tap.begun if begun == pass_}
+            missing = [str(step) for step in tap.capture.steps.steps(total) if step not in there]
+            if missing:
+                where = " in the hires pass" if pass_ == "hires" else ""
+                self._recording.note(
+                    f"{tap.name}: of {total} steps{where}, the sampler evaluated no "
+                    f"{', '.join(missing)}: nothing to record there"
+                )
 
     def _why(self, tap: Tap) -> str:
         capture = tap.capture

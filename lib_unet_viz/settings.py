@@ -50,6 +50,8 @@ class FeatureSettings:
     halves: tuple[Half, ...] = ("cond",)
     average: Average = "none"
     color: ColorSettings = field(default_factory=ColorSettings)
+    dump: bool = False
+    path: str = ""  # of dumps: a folder below the host's own one for them
 
     def capture(self) -> Capture | None:
         """What the recorder is asked for; None where switched off. Raises SpecError for a wrong spec."""
@@ -71,6 +73,8 @@ class AttentionSettings:
     color: ColorSettings = field(
         default_factory=lambda: ColorSettings(method="White/Black", transform="Auto [0,1]")
     )
+    dump: bool = False
+    path: str = ""
 
     def capture(self) -> Capture | None:
         """What the recorder is asked for; None where switched off. Raises SpecError for a wrong spec."""
@@ -82,13 +86,28 @@ class AttentionSettings:
 
 
 @dataclass(frozen=True)
+class OutputSettings:
+    """What becomes of a run's sheets in a webui; `limit`: how many are shown for each picture."""
+
+    show: bool = True
+    save: bool = True
+    limit: int = 12
+
+
+@dataclass(frozen=True)
 class Settings:
     """A whole run's choices."""
 
     features: FeatureSettings = field(default_factory=FeatureSettings)
     attention: AttentionSettings = field(default_factory=AttentionSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
     heatmaps: bool = True
     budget_mb: int = 2000
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything at all is to be recorded."""
+        return self.features.enabled or self.attention.enabled or self.heatmaps
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data that JSON can hold."""
@@ -99,6 +118,44 @@ class Settings:
         """Read what `to_dict` gave, or a part of it; what is left out keeps its default."""
         settings: Settings = _fill(cls(), values, "settings")
         return settings
+
+    @classmethod
+    def asked(cls, values: Mapping[str, Any]) -> Settings:
+        """Read what a request says, as `from_dict`; only the sections that it names are on."""
+        quiet = dict(Settings.off().to_dict())
+        for name in ("features", "attention"):
+            if isinstance(values, Mapping) and isinstance(values.get(name), Mapping):
+                quiet[name]["enabled"] = True
+        settings: Settings = _fill(cls.from_dict(quiet), values, "settings")
+        return settings
+
+    @classmethod
+    def off(cls) -> Settings:
+        """The defaults with everything switched off: what a panel starts from."""
+        return cls(FeatureSettings(enabled=False), AttentionSettings(enabled=False), heatmaps=False)
+
+    @classmethod
+    def restored(cls, changes: Mapping[str, Any]) -> Settings:
+        """What `changes` said. Raises SettingsError."""
+        settings: Settings = _fill(cls.off(), changes, "settings")
+        return settings
+
+    def changes(self) -> dict[str, Any]:
+        """What differs from `off`, nested: short enough to travel with a picture."""
+        found: dict[str, Any] = _differing(self.to_dict(), Settings.off().to_dict())
+        return found
+
+
+def _differing(values: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            value = _differing(value, usual[name])
+            if value:
+                found[name] = value
+        elif value != usual[name]:
+            found[name] = value
+    return found
 
 
 def _fill(base: Any, values: Mapping[str, Any], place: str) -> Any:

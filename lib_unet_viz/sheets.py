@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
+import numpy as np
+from PIL import Image
+
 from lib_unet_viz.color import Colorizer
 from lib_unet_viz.grammar import BlockSpec, StepSpec
 from lib_unet_viz.heatmap import DEFAULT, HeatMap, Method, word_maps
+from lib_unet_viz.montage import BACKGROUND, BRIGHT, LABEL, montage
 from lib_unet_viz.render import Rendered, grey, mask, overlay, render
 from lib_unet_viz.trace import AttentionMap, AttentionMaps, FeatureMap, FeatureMaps, Key, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from PIL import Image
+    from numpy.typing import NDArray
 
     from lib_unet_viz.settings import AttentionSettings, ColorSettings, FeatureSettings
 
 M = TypeVar("M", bound=FeatureMap)
+_WORD_SIDE, _SPACE = 256, 6  # pixels of a word's picture, and between two
 Mode = Literal["masked", "grey", "overlay"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -96,6 +101,33 @@ def heat_overlays(trace: Trace, *, method: Method = DEFAULT) -> list[tuple[Image
     if picture is None:
         raise ValueError("the trace has no picture to lay heat maps over")
     return [(word_picture(picture, heat), heat.word) for heat in word_maps(trace, method=method)]
+
+
+def word_sheet(trace: Trace, picture: Image.Image, *, image: int = 0, caption: str = "") -> Image.Image:
+    """Each word's heat over one of the run's pictures, side by side, the word under it.
+
+    AND sub-prompts follow each other. Raises ValueError where the trace has no cross-attention of that image.
+    """
+    side = _WORD_SIDE / max(picture.size)
+    small = picture.convert("RGB").resize((round(picture.width * side), round(picture.height * side)))
+    keys = {item.key for item in trace.attention if item.key.image == image and item.key.half == "cond"}
+    cells = [
+        _under(word_picture(small, heat), heat.word)
+        for sub in sorted({key.sub for key in keys})
+        for heat in word_maps(trace, image=image, sub=sub)
+    ]
+    if not cells:
+        raise ValueError("the prompt has no words to show")
+    return montage(np.stack(cells), caption=caption, gap=_SPACE)
+
+
+def _under(picture: Image.Image, word: str) -> NDArray[np.uint8]:
+    """A picture with a word below it, (y, x, rgb)."""
+    mask = LABEL.mask(LABEL.fit(word, picture.width))
+    page = Image.new("RGB", (picture.width, picture.height + mask.height + _SPACE), BACKGROUND)
+    page.paste(picture, (0, 0))
+    page.paste(BRIGHT, ((page.width - mask.width) // 2, picture.height + _SPACE // 2), mask)
+    return np.asarray(page)
 
 
 def word_picture(picture: Image.Image, heat: HeatMap, mode: Mode = "overlay") -> Image.Image:

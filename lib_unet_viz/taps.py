@@ -18,6 +18,7 @@ from lib_unet_viz.attention import (
     token_maps,
 )
 from lib_unet_viz.capture import BudgetError, Call, Capture, Row, bytes_of, stored_dtype
+from lib_unet_viz.grammar import SpecError
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Trace, What
 from lib_unet_viz.unet import AttentionSite, UNet
 
@@ -65,6 +66,22 @@ class Tap:
         """Register the hooks, each entered into `hooks`."""
         raise NotImplementedError
 
+    def aim(self, unet: UNet) -> None:
+        """Choose the places of a U-Net to look at; raises SpecError where it lacks what is asked for."""
+        raise NotImplementedError
+
+    def follow(self, unet: UNet) -> None:
+        """Go on with another U-Net, or say why not."""
+        try:
+            self.aim(unet)
+        except SpecError as error:
+            self._leave()
+            self.recording.note(f"{self.name}: not recorded after the model changed, as {error.message}")
+
+    def _leave(self) -> None:
+        """Look at nothing any more."""
+        raise NotImplementedError
+
     def begin(self, call: Call) -> None:
         """Choose the call's rows. One that comes again adds to a mean, and else is not recorded twice."""
         chosen = self.capture.rows(call)
@@ -94,7 +111,13 @@ class FeatureTap(Tap):
         super().__init__(capture, recording)
         if capture.mean:
             raise ValueError("a mean is of attention's QK only, not of features")
-        self._blocks = [unet.blocks[block] for block in capture.blocks.names(unet)]
+        self.aim(unet)
+
+    def aim(self, unet: UNet) -> None:
+        self._blocks = [unet.blocks[block] for block in self.capture.blocks.names(unet)]
+
+    def _leave(self) -> None:
+        self._blocks = []
 
     def install(self, hooks: ExitStack) -> None:
         for block in self._blocks:
@@ -126,11 +149,17 @@ class AttentionTap(Tap):
 
     def __init__(self, capture: Capture, unet: UNet, recording: Recording) -> None:
         super().__init__(capture, recording)
-        self._sites = capture.sites(unet)
+        self.aim(unet)
         self._parts = {part for what in capture.what for part in _PARTS[what]}
         self._pending: dict[str, dict[str, Tensor]] = {}
         self._sums: dict[Key, Tensor] = {}
         self._counts: dict[Key, int] = {}
+
+    def aim(self, unet: UNet) -> None:
+        self._sites = self.capture.sites(unet)
+
+    def _leave(self) -> None:
+        self._sites = []
 
     def install(self, hooks: ExitStack) -> None:
         for site in self._sites:
@@ -216,7 +245,13 @@ class AttentionTap(Tap):
         if key not in self._sums:
             self.recording.reserve(mean.numel(), torch.float32)
             self._sums[key] = torch.zeros(1, len(mean), *size, device=mean.device)
-        self._sums[key] += mean.reshape(1, len(mean), *size)
+        there = self._sums[key]
+        if there.shape[2:] != size:
+            self.recording.note(f"{site.name}: maps of {size[0]} x {size[1]} are left out of its mean")
+            return
+        if len(mean) > there.shape[1]:  # prompt editing may change the number of tokens
+            there = self._sums[key] = nn.functional.pad(there, (0, 0, 0, 0, 0, len(mean) - there.shape[1]))
+        there[:, : len(mean)] += mean.reshape(1, -1, *size)
         self._counts[key] = self._counts.get(key, 0) + 1
 
     def _tokens(self, site: AttentionSite, k: Tensor) -> tuple[int, ...] | None:

@@ -263,8 +263,8 @@ class Trace:
     negative, seed, model, blocks (the model's names), steps (of the run), sigmas (per step of the first
     pass, None where it was not run; sigmas_hires of the hires pass), size ([height, width] of the latent;
     size_hires), picture_size, tokens ({"cond": [text, ...], "uncond": [...]}, or a list of such lists, one
-    per AND sub-prompt), version. Where the images of a batch differ, `images` lists a dict per image whose
-    entries take precedence.
+    per AND sub-prompt; tokens_hires), version. Where the images of a batch differ, `images` lists a dict per
+    image whose entries take precedence.
     `notes` are lines that the person who asked should read.
     """
 
@@ -294,7 +294,9 @@ class Trace:
         """The text of each token along the map's token axis; empty for self-attention or where it is not
         known.
         """
-        texts = self.meta_of(item.key.image).get("tokens", {}).get(item.key.half) or []
+        meta = self.meta_of(item.key.image)
+        hires = meta.get("tokens_hires") if item.key.pass_ == "hires" else None
+        texts = (hires or meta.get("tokens", {})).get(item.key.half) or []
         if texts and not isinstance(texts[0], str):
             texts = texts[item.key.sub] if item.key.sub < len(texts) else []
         if item.key.kind != "cross" or not texts:

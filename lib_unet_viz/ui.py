@@ -117,8 +117,26 @@ def memory_controls(defaults: Settings) -> dict[str, Any]:
     return {"budget_mb": gr.Number(defaults.budget_mb, label="Memory budget (MB)", info=info, precision=0)}
 
 
-def feature_controls(defaults: FeatureSettings) -> tuple[dict[str, Any], Any]:
-    """Components by path, and the one that shows the read-out."""
+def _dump_controls(prefix: str, defaults: FeatureSettings | AttentionSettings) -> dict[str, Any]:
+    """Whether the numbers are written to a file, and the folder for it."""
+    info = "A folder below the outputs folder. Blank: unet-viz, and the date."
+    with gr.Row():
+        dump = gr.Checkbox(defaults.dump, label="Dump the numbers to files")
+        path = gr.Textbox(defaults.path, label="Output path", info=info, lines=1, max_lines=1)
+    return {f"{prefix}.dump": dump, f"{prefix}.path": path}
+
+
+def shown_value(settings: Settings, path: str) -> Any:
+    """What the component of a path shows for these settings."""
+    value: Any = settings
+    for name in path.split("."):
+        value = value[int(name)] if name.isdigit() else getattr(value, name)
+    words = _WORDS.get(path)
+    return [word for word, meant in words.items() if meant in value] if words else value
+
+
+def feature_controls(defaults: FeatureSettings, *, dumps: bool = False) -> tuple[dict[str, Any], Any]:
+    """Components by path, and the one that shows the read-out. dumps: with those of writing files."""
     fields: dict[str, Any] = {
         "features.enabled": gr.Checkbox(defaults.enabled, label="Extract U-Net features"),
         "features.blocks": gr.Textbox(
@@ -131,11 +149,12 @@ def feature_controls(defaults: FeatureSettings) -> tuple[dict[str, Any], Any]:
     fields["features.average"] = gr.Radio(
         list(get_args(Average)), value=defaults.average, label="Average over channels"
     )
-    return fields | _colors("features.color", defaults.color), shown
+    fields |= _colors("features.color", defaults.color)
+    return fields | (_dump_controls("features", defaults) if dumps else {}), shown
 
 
-def attention_controls(defaults: AttentionSettings) -> tuple[dict[str, Any], Any]:
-    """Components by path, and the one that shows the read-out."""
+def attention_controls(defaults: AttentionSettings, *, dumps: bool = False) -> tuple[dict[str, Any], Any]:
+    """Components by path, and the one that shows the read-out; as `feature_controls`."""
     info = BLOCKS_HINT.replace("IN00, M00", "IN07.1")
     fields: dict[str, Any] = {
         "attention.enabled": gr.Checkbox(defaults.enabled, label="Extract attention"),
@@ -146,7 +165,8 @@ def attention_controls(defaults: AttentionSettings) -> tuple[dict[str, Any], Any
     fields["attention.parts"] = _chosen(PARTS, defaults.parts, "Parts")
     fields["attention.kinds"] = _chosen(KINDS, defaults.kinds, "Kinds")
     fields["attention.halves"] = _chosen(HALVES, defaults.halves, "Half of the guidance")
-    return fields | _colors("attention.color", defaults.color), shown
+    fields |= _colors("attention.color", defaults.color)
+    return fields | (_dump_controls("attention", defaults) if dumps else {}), shown
 
 
 def _chosen(words: Mapping[str, str], values: Iterable[str], label: str) -> Any:
@@ -228,13 +248,15 @@ def live_readout(
 
     def show(steps: float | None, width: float | None, height: float | None, *values: Any) -> list[str]:
         try:
-            settings = panel.settings(values)
+            settings, model = panel.settings(values), unet()
             run = {"size": (int(height or 0) // pixels, int(width or 0) // pixels), "steps": int(steps or 0)}
         except ValueError as error:
             return [readout.problem(error)] * 2
+        except RuntimeError as error:  # no model yet
+            return [readout.note(str(error))] * 2
         return [
-            readout.features(unet(), settings.features, **run),  # type: ignore[arg-type]
-            readout.attention(unet(), settings.attention, **run, tokens=tokens),  # type: ignore[arg-type]
+            readout.features(model, settings.features, **run),  # type: ignore[arg-type]
+            readout.attention(model, settings.attention, **run, tokens=tokens),  # type: ignore[arg-type]
         ]
 
     colors = {

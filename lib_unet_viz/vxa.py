@@ -31,13 +31,18 @@ SMALLEST = 64  # pixels of a side: the U-Net halves the latent three times
 
 
 def default_layers(model: Model) -> str:
-    """Block spec of the layers looked at unless others are chosen.
+    """Block spec of the layers looked at unless others are chosen; see `layers_near`."""
+    return layers_near(model.unet, model.native_size)
 
-    Those whose maps are 16 x 16 for a picture of the model's own size, or nearest to that: the layers that
-    prompt-to-prompt (Hertz et al. 2022) shows, and those that point best on the bundled model.
+
+def layers_near(unet: UNet, native_size: int) -> str:
+    """Block spec of the layers whose maps are 16 x 16, or nearest to that, for pictures of `native_size`.
+
+    These are the layers that prompt-to-prompt (Hertz et al. 2022) shows, and those that point best on the
+    bundled model.
     """
-    sites = [site for site in model.unet.sites if site.kind == "cross"]
-    wanted = math.log2(model.native_size / MULTIPLE / MAP_SIDE)
+    sites = [site for site in unet.sites if site.kind == "cross"]
+    wanted = math.log2(native_size / MULTIPLE / MAP_SIDE)
     level = min({site.level for site in sites}, key=lambda there: (abs(there - wanted), there))
     return ",".join(dict.fromkeys(site.block for site in sites if site.level == level))
 

@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = "lib_unet_viz"
 ROOT = Path(__file__).parents[1] / PACKAGE
-OUTSIDE_CORE = ("hosts", "ui", "app", "cli", "demo", "__main__")
+OUTSIDE_CORE = ("hosts", "ui", "app", "cli", "demo", "webui", "__main__")
 MODULES = sorted(
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
     for path in ROOT.rglob("*.py")
@@ -28,10 +28,11 @@ ROOMS = (
     {"grammar", "trace", "attention", "formula", "norm"},
     {"unet", "tokens", "color", "capture"},
     {"record", "taps", "settings"},
-    {"render", "montage", "lettering", "sheets", "readout", "dump", "heatmap", "edit"},
+    {"render", "montage", "lettering", "sheets", "naming", "readout", "dump", "heatmap", "edit"},
     {"ui", "vxa"},
     {"hosts", "demo"},
-    {"app", "cli", "__main__"},
+    {"app"},
+    {"cli", "webui", "__main__"},
 )
 
 # As click's tests/test_imports.py does: a module's own imports are seen by the import function.

@@ -8,13 +8,8 @@ import gradio as gr
 
 from lib_unet_viz.ui import known
 
-CSS = """
-.gradio-container { max-width: 1240px !important; width: 100% !important; margin: 0 auto !important; }
-.uv-title h1 { font-size: 1.6rem; font-weight: 650; letter-spacing: -0.01em; margin: 0.4rem 0 0.1rem; }
-.uv-title p { margin: 0; opacity: 0.75; font-size: 0.98rem; }
-.uv-title .uv-model { font-size: 0.85rem; margin-top: 0.15rem; }
-.uv-buttons { justify-content: flex-end; }
-.uv-buttons button { max-height: 3rem; flex-grow: 0; }
+# Of what a webui shows as well.
+PARTS_CSS = """
 .uv-heading { font-size: 1.05rem; font-weight: 600; margin: 0.9rem 0 0; }
 .uv-note { opacity: 0.75; font-size: 0.92rem; margin: 0.1rem 0 0.2rem; }
 .uv-summary { font-size: 0.9rem; font-weight: 600; margin: 0.1rem 0 0.4rem; }
@@ -48,6 +43,16 @@ CSS = """
 .uv-gallery .grid-container { grid-template-rows: none !important; grid-auto-rows: auto !important; height:
   auto; }
 .uv-gallery .caption-label { max-width: 100%; }
+"""
+CSS = (
+    PARTS_CSS
+    + """
+.gradio-container { max-width: 1240px !important; width: 100% !important; margin: 0 auto !important; }
+.uv-title h1 { font-size: 1.6rem; font-weight: 650; letter-spacing: -0.01em; margin: 0.4rem 0 0.1rem; }
+.uv-title p { margin: 0; opacity: 0.75; font-size: 0.98rem; }
+.uv-title .uv-model { font-size: 0.85rem; margin-top: 0.15rem; }
+.uv-buttons { justify-content: flex-end; }
+.uv-buttons button { max-height: 3rem; flex-grow: 0; }
 #words .grid-container { grid-template-columns: repeat(auto-fill, minmax(100px, 1fr)) !important; }
 #features .grid-container { grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)) !important; }
 #features .thumbnail-item { aspect-ratio: 4 / 3 !important; background: #17181c !important; }
@@ -60,6 +65,7 @@ CSS = """
 #attention .caption-label, #examples .caption-label { display: none; }
 #examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)) !important; }
 """
+)
 
 
 def theme() -> Any:

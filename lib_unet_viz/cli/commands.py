@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from lib_unet_viz import color, heatmap, sheets, tokens
+from lib_unet_viz import color, heatmap, naming, sheets, tokens
 from lib_unet_viz import vxa as vxa_module
 from lib_unet_viz.cli import choices, files, progress, report
 from lib_unet_viz.dump import load_trace, save_trace
@@ -172,7 +172,7 @@ def _sheets(traced: Trace, chosen: Settings, options: Namespace, folder: Path) -
     made: list[tuple[Rendered, Path]] = []
 
     def keep(rendered: Rendered) -> None:
-        made.append((rendered, save_png(rendered.image, folder / f"{files.name(rendered.key)}.png")))
+        made.append((rendered, save_png(rendered.image, folder / f"{naming.name(rendered.key)}.png")))
 
     for item in progress.each(sheets.chosen_features(traced, chosen.features), "drawing features"):
         keep(sheets.feature_sheet(traced, item, chosen.features))
@@ -185,7 +185,7 @@ def _sheets(traced: Trace, chosen: Settings, options: Namespace, folder: Path) -
     ):
         method = options.method or heatmap.DEFAULT
         for number, (image, word) in enumerate(sheets.heat_overlays(traced, method=method), start=1):
-            save_png(image, folder / f"{files.word(number, word)}.png")
+            save_png(image, folder / f"{naming.word(number, word)}.png")
     if options.animate:
         files.animate(made, folder)
 

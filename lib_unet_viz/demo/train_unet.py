@@ -28,7 +28,8 @@ BATCH = 32
 LEARNING_RATE = 1e-3
 WARM_UP = 300  # steps
 MIN_SNR = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"
-OFFSET_NOISE = 0.2  # Guttenberg 2023, "Diffusion with Offset Noise": or the start's mean would pick the background
+# Guttenberg 2023, "Diffusion with Offset Noise": else the mean of the first noise picks the background.
+OFFSET_NOISE = 0.2
 FOREGROUND = 2.0  # how much more a latent position wholly inside an object counts
 SLOWEST_DECAY = 0.999
 NO_CAPTION = 0.1  # share of samples that train the unconditional half

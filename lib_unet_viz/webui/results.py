@@ -1,0 +1,175 @@
+"""What becomes of a recording: sheets in the gallery and beside the picture, dumps, and words about both.
+
+References are to the webui's v1.10.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lib_unet_viz import naming, sheets, tokens
+from lib_unet_viz.dump import save_trace
+from lib_unet_viz.heatmap import word_maps
+from lib_unet_viz.settings import Settings
+from lib_unet_viz.trace import AttentionMaps, FeatureMaps, Trace
+from lib_unet_viz.webui import axes, paths
+
+CAPTION = "U-Net Viz sheet"  # the infotext's key of what a sheet shows
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One picture of ours: a name for its file, what it shows in words."""
+
+    image: Image.Image
+    name: str
+    caption: str
+
+
+def add(processed: Any, p: Any, trace: Trace, settings: Settings) -> None:
+    """Put each picture's sheets after it, save them, write the dumps, and say what happened."""
+    said = list(trace.notes)
+    images, infotexts = _blocks(processed)
+    shown: list[Image.Image] = processed.images[: processed.index_of_first_image]
+    texts: list[str] = processed.infotexts[: processed.index_of_first_image]
+    pictures = {}
+    for index, (block, text) in enumerate(zip(images, infotexts, strict=True)):
+        pictures[index] = block[0]
+        made, more = _one_picture(p, trace, settings, index, block[0], text)
+        shown += [*block, *(sheet.image for sheet in made)]
+        texts += [text] * len(block) + [_infotext(text, sheet) for sheet in made]
+        said += more
+    said += [f"wrote {file}" for file in _dumps(p, trace, settings, pictures)]
+    at = next((place for place, text in enumerate(texts) if CAPTION in text), None)
+    if at is not None and axes.varied(p):  # a plot's cell is its first image
+        shown.insert(processed.index_of_first_image, shown.pop(at))
+        texts.insert(processed.index_of_first_image, texts.pop(at))
+    processed.images[:] = shown
+    processed.infotexts[:] = texts
+    _say(processed, said)
+
+
+def _blocks(processed: Any) -> tuple[list[list[Image.Image]], list[str]]:
+    """The pictures, each with the masks that follow it, and their infotexts: masks have none of their own
+    (processing.py:1099).
+    """
+    first = processed.index_of_first_image
+    pictures, texts = processed.images[first:], processed.infotexts[first:]
+    each = len(pictures) // len(texts) if texts else 0
+    if not each:
+        return [], []
+    return [pictures[at : at + each] for at in range(0, each * len(texts), each)], texts
+
+
+def _one_picture(
+    p: Any, trace: Trace, settings: Settings, index: int, picture: Image.Image, text: str
+) -> tuple[list[Sheet], list[str]]:
+    """The sheets to show of one picture, and words about those that are only saved."""
+    output, shown, hidden, said = settings.output, list[Sheet](), 0, list[str]()
+    save = output.save and p.save_samples()
+    word = axes.word(p)
+    drawn = _sheets(trace, settings, index, picture, said)
+    if word is not None:
+        drawn = chain(_word(trace, word, index, picture), drawn)
+    for sheet in drawn:
+        if output.show and len(shown) < max(0, output.limit):
+            shown.append(sheet)
+        elif save:
+            hidden += 1
+        else:
+            hidden += 1
+            break  # neither shown nor saved: no need to draw more
+        if save:
+            _save(p, sheet, picture, _infotext(text, sheet))
+    if hidden and output.show:
+        rest = (
+            f"{hidden} more sheets are saved, not shown"
+            if save
+            else "more sheets are neither drawn nor saved"
+        )
+        said.append(f"picture {index + 1}: {rest}: the limit is {output.limit}")
+    return shown, said
+
+
+def _sheets(
+    trace: Trace, settings: Settings, index: int, picture: Image.Image, said: list[str]
+) -> Iterator[Sheet]:
+    """All sheets of one picture, drawn one by one: word maps, features, attention."""
+    if settings.heatmaps and any(item.key.image == index for item in trace.attention):
+        caption = "Word heat maps\nthe part of the picture that each word drove"
+        try:
+            yield Sheet(
+                sheets.word_sheet(trace, picture, image=index, caption=caption), "words", "word heat maps"
+            )
+        except ValueError as error:
+            said.append(f"no word heat maps of picture {index + 1}: {error}")
+    own = Trace(
+        features=FeatureMaps(item for item in trace.features if item.key.image == index),
+        attention=AttentionMaps(item for item in trace.attention if item.key.image == index),
+        meta=trace.meta,
+        picture=picture,
+    )
+    for item in sheets.chosen_features(own, settings.features):
+        drawn = sheets.feature_sheet(own, item, settings.features)
+        yield Sheet(drawn.image, naming.name(item.key), str(item.key))
+    for attention in sheets.chosen_attention(own, settings.attention):
+        if attention.key.step is not None:
+            drawn = sheets.attention_sheet(own, attention, settings.attention)
+            yield Sheet(drawn.image, naming.name(attention.key), str(attention.key))
+
+
+def _word(trace: Trace, word: str, index: int, picture: Image.Image) -> Iterator[Sheet]:
+    """One word's heat over the picture. Raises SpecError for a word that the prompt does not hold."""
+    texts = trace.token_texts(next(item for item in trace.attention if item.key.image == index))
+    for heat in word_maps(trace, tokens.select(texts, [word]), image=index):
+        yield Sheet(sheets.word_picture(picture, heat), naming.word(1, heat.word), f"heat of {heat.word}")
+
+
+def _infotext(text: str, sheet: Sheet) -> str:
+    """The picture's own, so that the gallery's Save and Zip work (ui_common.py:126), and what this is."""
+    return f"{text}, {CAPTION}: {sheet.caption}"
+
+
+def _save(p: Any, sheet: Sheet, picture: Image.Image, infotext: str) -> None:
+    """Save by the webui's own saver: beside the picture, with its name and a suffix."""
+    from modules import images, shared
+
+    options: dict[str, Any] = {"extension": shared.opts.samples_format, "info": infotext, "p": p}
+    saved_as = getattr(picture, "already_saved_as", None)
+    if saved_as is None:
+        options |= {"seed": p.all_seeds[0], "prompt": p.prompt, "suffix": f"-{sheet.name}"}
+        images.save_image(sheet.image, p.outpath_samples, "", **options)
+        return
+    beside = Path(str(saved_as).partition("?")[0])
+    options |= {"forced_filename": f"{beside.stem}-{sheet.name}", "save_to_dirs": False}
+    images.save_image(sheet.image, str(beside.parent), "", **options)
+
+
+def _dumps(p: Any, trace: Trace, settings: Settings, pictures: dict[int, Image.Image]) -> Iterator[Path]:
+    """One file for each picture and place: features and attention have their own, often the same."""
+    wanted: dict[Path, dict[str, Any]] = {}
+    for name, maps in (("features", trace.features), ("attention", trace.attention)):
+        section = getattr(settings, name)
+        if section.enabled and section.dump and maps:
+            wanted.setdefault(paths.folder(section.path), {})[name] = maps
+    stem = paths.dump_name(p)
+    for folder, content in wanted.items():
+        for image, picture in pictures.items():
+            whole = Trace(**content, meta=trace.meta, notes=trace.notes, picture=picture)
+            if image in whole.images:
+                numbered = stem if len(pictures) == 1 else f"{stem}-image{image + 1}"
+                yield save_trace(whole, paths.new_file(folder, numbered), image=image)
+
+
+def _say(processed: Any, lines: list[str]) -> None:
+    """Under the result in the page, and in what a request gets as `info`."""
+    if lines:
+        text = "\n".join(f"U-Net Viz: {line}" for line in lines)
+        processed.comments += f"{text}\n"
+        processed.extra_generation_params = {**processed.extra_generation_params, "U-Net Viz notes": text}

@@ -1,0 +1,15 @@
+"""What the webui loads: the scripts of its dropdown, and what it is to call when. Nothing else is here."""
+
+from modules import script_callbacks
+
+from lib_unet_viz.hosts import webui
+from lib_unet_viz.webui import axes
+from lib_unet_viz.webui.script import AlwaysOn, Dropdown, add_options
+
+__all__ = ["AlwaysOn", "Dropdown"]
+
+script_callbacks.on_ui_settings(add_options)
+script_callbacks.on_before_ui(axes.register)
+script_callbacks.on_cfg_denoiser(webui.before_denoiser)
+script_callbacks.on_cfg_after_cfg(webui.after_denoiser)
+script_callbacks.on_script_unloaded(webui.forget_all)
