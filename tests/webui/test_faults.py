@@ -40,7 +40,7 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("no such map",),
     ),
     "too much": ({"attention": {"blocks": "", "kinds": ["self"]}, "budget_mb": 1}, ("MB", "budget")),
-    "not an object": ("IN00", ("IN00", "object")),  # type: ignore[dict-item]
+    "not an object": ("IN00", ("IN00",)),  # type: ignore[dict-item]
 }
 
 

@@ -182,21 +182,30 @@ class Stop(Switched, scripts.Script):
 
 
 class Raise(Switched, scripts.Script):
-    """The number of the U-Net call, from 1, in whose middle block an exception is raised."""
+    """The number of the U-Net call of a pass, from 1, in whose middle block an exception is raised."""
 
     name_ = "raise"
+    handles = []
 
     def process_before_every_sampling(self, p, on, **kwargs):
+        self.clear()
         if on:
             left = [int(on)]
 
             def fail(*_):
                 left[0] -= 1
                 if left[0] == 0:
-                    handle.remove()
+                    self.clear()
                     raise RuntimeError("stand-in: raised in mid-run")
 
-            handle = middle_block().register_forward_hook(fail)
+            self.handles.append(middle_block().register_forward_hook(fail))
+
+    def clear(self):
+        while self.handles:
+            self.handles.pop().remove()
+
+    def postprocess(self, p, processed, on):
+        self.clear()
 
 
 class Blank(sd_unet.SdUnet):
