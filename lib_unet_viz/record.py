@@ -75,6 +75,7 @@ class Recorder:
         self._hooks = ExitStack()
         self._asked = 0
         self._totals: dict[Pass, int] = {}
+        self._evaluated: dict[Pass, set[int]] = {}  # steps from 1
 
     def __enter__(self) -> Trace:
         self.install()
@@ -132,6 +133,7 @@ class Recorder:
         if not self._total:
             self._check_budget(call)
         self._totals[call.pass_] = max(self._totals.get(call.pass_, 0), call.total)
+        self._evaluated.setdefault(call.pass_, set()).add(call.step + 1)
         _describe(self.trace.meta, call)
         for tap in self._taps:
             tap.begin(call)
@@ -172,10 +174,10 @@ class Recorder:
 
     def _name_missing(self, tap: Tap) -> None:
         """Say which steps were asked for but never evaluated: the webui's DDIM calls 3 times for 4."""
-        if tap.capture.mean or not tap.begun:
+        if tap.capture.mean:
             return
         for pass_, total in self._totals.items():
-            there = {step + 1 for begun, step, _ in tap.begun if begun == pass_}
+            there = self._evaluated[pass_]
             missing = [str(step) for step in tap.capture.steps.steps(total) if step not in there]
             if missing:
                 where = " in the hires pass" if pass_ == "hires" else ""

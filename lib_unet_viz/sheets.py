@@ -12,7 +12,7 @@ from lib_unet_viz.grammar import BlockSpec, StepSpec
 from lib_unet_viz.heatmap import DEFAULT, HeatMap, Method, word_maps
 from lib_unet_viz.montage import BACKGROUND, BRIGHT, LABEL, montage
 from lib_unet_viz.render import Rendered, grey, mask, overlay, render
-from lib_unet_viz.trace import AttentionMap, AttentionMaps, FeatureMap, FeatureMaps, Key, Trace
+from lib_unet_viz.trace import AttentionMap, AttentionMaps, FeatureMap, FeatureMaps, Key, Pass, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,11 +103,15 @@ def heat_overlays(trace: Trace, *, method: Method = DEFAULT) -> list[tuple[Image
     return [(word_picture(picture, heat), heat.word) for heat in word_maps(trace, method=method)]
 
 
-def word_sheet(trace: Trace, picture: Image.Image, *, image: int = 0, caption: str = "") -> Image.Image:
+def word_sheet(
+    trace: Trace, picture: Image.Image, *, image: int = 0, pass_: Pass = "first", caption: str = ""
+) -> Image.Image:
     """Each word's heat over one of the run's pictures, side by side, the word under it.
 
-    AND sub-prompts follow each other. Raises ValueError where the trace has no cross-attention of that image.
+    AND sub-prompts follow each other. Raises ValueError where the trace has no cross-attention of that image
+    and pass.
     """
+    trace = of_pass(trace, pass_)
     side = _WORD_SIDE / max(picture.size)
     small = picture.convert("RGB").resize((round(picture.width * side), round(picture.height * side)))
     keys = {item.key for item in trace.attention if item.key.image == image and item.key.half == "cond"}
@@ -119,6 +123,12 @@ def word_sheet(trace: Trace, picture: Image.Image, *, image: int = 0, caption: s
     if not cells:
         raise ValueError("the prompt has no words to show")
     return montage(np.stack(cells), caption=caption, gap=_SPACE)
+
+
+def of_pass(trace: Trace, pass_: Pass) -> Trace:
+    """The same run, with the maps of one pass only."""
+    features, attention = trace.features.all(pass_=pass_), trace.attention.all(pass_=pass_)
+    return _part(trace, features=features, attention=attention)
 
 
 def _under(picture: Image.Image, word: str) -> NDArray[np.uint8]:

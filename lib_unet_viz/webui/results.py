@@ -16,11 +16,13 @@ from PIL import Image
 from lib_unet_viz import naming, sheets, tokens
 from lib_unet_viz.dump import save_trace
 from lib_unet_viz.heatmap import word_maps
+from lib_unet_viz.render import Rendered
 from lib_unet_viz.settings import Settings
-from lib_unet_viz.trace import AttentionMaps, FeatureMaps, Trace
+from lib_unet_viz.trace import AttentionMaps, FeatureMaps, Pass, Trace
 from lib_unet_viz.webui import axes, paths
 
 CAPTION = "U-Net Viz sheet"  # the infotext's key of what a sheet shows
+PASSES: dict[Pass, str] = {"first": "", "hires": " (hires pass)"}
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,14 @@ def _sheets(
     trace: Trace, settings: Settings, index: int, picture: Image.Image, said: list[str]
 ) -> Iterator[Sheet]:
     """All sheets of one picture, drawn one by one: word maps, features, attention."""
-    if settings.heatmaps and any(item.key.image == index for item in trace.attention):
-        caption = "Word heat maps\nthe part of the picture that each word drove"
-        try:
-            yield Sheet(
-                sheets.word_sheet(trace, picture, image=index, caption=caption), "words", "word heat maps"
-            )
-        except ValueError as error:
-            said.append(f"no word heat maps of picture {index + 1}: {error}")
+    if settings.heatmaps:
+        for pass_ in _passes(trace, index):
+            caption = f"Word heat maps{PASSES[pass_]}\nthe part of the picture that each word drove"
+            try:
+                drawn_words = sheets.word_sheet(trace, picture, image=index, pass_=pass_, caption=caption)
+                yield Sheet(drawn_words, f"words{'-hires' * (pass_ == 'hires')}", f"words{PASSES[pass_]}")
+            except ValueError as error:
+                said.append(f"no word heat maps of picture {index + 1}: {error}")
     own = Trace(
         features=FeatureMaps(item for item in trace.features if item.key.image == index),
         attention=AttentionMaps(item for item in trace.attention if item.key.image == index),
@@ -117,15 +119,29 @@ def _sheets(
     )
     for item in sheets.chosen_features(own, settings.features):
         drawn = sheets.feature_sheet(own, item, settings.features)
-        yield Sheet(drawn.image, naming.name(item.key), str(item.key))
+        yield Sheet(drawn.image, naming.name(item.key), _title(drawn))
     for attention in sheets.chosen_attention(own, settings.attention):
         if attention.key.step is not None:
             drawn = sheets.attention_sheet(own, attention, settings.attention)
-            yield Sheet(drawn.image, naming.name(attention.key), str(attention.key))
+            yield Sheet(drawn.image, naming.name(attention.key), _title(drawn))
+
+
+def _title(drawn: Rendered) -> str:
+    """The first line of a sheet's caption."""
+    return drawn.caption.partition("\n")[0].replace("  ·  ", " · ")
+
+
+def _passes(trace: Trace, index: int) -> list[Pass]:
+    """The passes with word maps of a picture, the last one, which made it, first."""
+    there = {
+        item.key.pass_ for item in trace.attention if item.key.image == index and item.key.kind == "cross"
+    }
+    return [pass_ for pass_ in ("hires", "first") if pass_ in there]
 
 
 def _word(trace: Trace, word: str, index: int, picture: Image.Image) -> Iterator[Sheet]:
     """One word's heat over the picture. Raises SpecError for a word that the prompt does not hold."""
+    trace = sheets.of_pass(trace, _passes(trace, index)[0])
     texts = trace.token_texts(next(item for item in trace.attention if item.key.image == index))
     for heat in word_maps(trace, tokens.select(texts, [word]), image=index):
         yield Sheet(sheets.word_picture(picture, heat), naming.word(1, heat.word), f"heat of {heat.word}")
