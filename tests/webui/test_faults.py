@@ -26,7 +26,6 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("Red", "White/Black", "Red/Blue", "Custom"),
     ),
     "unknown block": ({"features": {"blocks": "IN00, OUT99"}}, ("OUT99", "^", "OUT00")),
-    "reversed range": ({"features": {"blocks": "OUT11-IN00"}}, ("OUT11", "IN00", "^")),
     "no steps": ({"features": {"steps": "0"}}, ("0", "1")),
     "wrong steps": ({"features": {"steps": "1-x"}}, ("1-x", "^")),
     "no attention there": ({"attention": {"blocks": "IN00"}}, ("IN00",)),

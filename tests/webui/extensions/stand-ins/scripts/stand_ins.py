@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import copy
+import traceback
 
 import gradio as gr
 import safetensors.torch
 import torch
 from ldm.modules.diffusionmodules.util import timestep_embedding
-from modules import processing, script_callbacks, scripts, sd_unet, shared
+from modules import processing, script_callbacks, scripts, sd_models, sd_unet, shared
 from modules.processing import StableDiffusionProcessingImg2Img, process_images
 
 
@@ -223,6 +224,20 @@ class BlankOption(sd_unet.SdUnetOption):
         return Blank()
 
 
+MODEL_ASKED_BY = []
+get_sd_model = sd_models.SdModelData.get_sd_model
+
+
+def noted_get_sd_model(self):
+    """Notes which files asked for the model while the page was made."""
+    if not shared.demo:
+        MODEL_ASKED_BY.append([frame.filename for frame in traceback.extract_stack()])
+    return get_sd_model(self)
+
+
+sd_models.SdModelData.get_sd_model = noted_get_sd_model
+
+
 def hooks():
     """How many hooks the model's modules have, and which modules' forward is the instance's own."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -238,6 +253,7 @@ def hooks():
             tab: [len(runner.scripts), len(runner.alwayson_scripts), len(runner.selectable_scripts)]
             for tab, runner in (("txt2img", scripts.scripts_txt2img), ("img2img", scripts.scripts_img2img))
         },
+        "model_asked_by": sorted({name for names in MODEL_ASKED_BY for name in names}),
         "sample": processing.process_images.__module__,
     }
 
