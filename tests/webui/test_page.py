@@ -20,6 +20,8 @@ from webui.recording import asking
 from webui.serving import Webui
 
 PROMPT = "a big red circle and a small blue square"
+# The webui's own when a size changes: onCalcResolutionHires returns values, its event has no outputs (ui.py).
+OF_THE_WEBUI = "Cannot read properties of undefined (reading 'props')"
 FAST = {"steps": 4, "width": 128, "height": 128}
 
 
@@ -41,7 +43,7 @@ def opened(webui: Webui, browser: Any) -> Iterator[Any]:
     choose_sizes(shown, "txt2img")
     yield shown
     shown.close()
-    assert wrong == []
+    assert [error for error in wrong if error != OF_THE_WEBUI] == []
 
 
 def choose_sizes(page: Any, tab: str) -> None:
@@ -69,7 +71,7 @@ def choose_script(page: Any, tab: str = "txt2img", name: str = "U-Net Viz") -> N
 def choose(dropdown: Any, name: str) -> None:
     """Pick an entry of one of the page's dropdowns."""
     dropdown.locator("input").click()
-    dropdown.locator("ul li").filter(has_text=re.compile(rf"^\W*{re.escape(name)}$")).first.click()
+    dropdown.locator("ul li").filter(has_text=re.compile(rf"^\W*{re.escape(name)}\s*$")).first.click()
 
 
 def field(page: Any, path: str, tab: str = "txt2img") -> Any:
@@ -104,7 +106,7 @@ def thumbnails(page: Any, tab: str = "txt2img") -> Any:
 
 def said(page: Any, tab: str = "txt2img") -> str:
     """What stands under the gallery."""
-    return str(page.locator(f"#html_log_{tab}").inner_text() + page.locator(f"#html_info_{tab}").inner_text())
+    return " ".join(page.locator(f"#html_log_{tab}, #html_info_{tab}").all_inner_texts())
 
 
 def test_one_tick_and_generate_gives_something_to_look_at(page: Any) -> None:
@@ -116,7 +118,7 @@ def test_one_tick_and_generate_gives_something_to_look_at(page: Any) -> None:
     shoot(page, "gallery")
     thumbnails(page).nth(1).click()
     page.wait_for_timeout(800)
-    text = page.locator("#html_info_txt2img").inner_text()
+    text = said(page)
     assert "Seed: 7" in text
     assert "IN02" in text, f"no caption of the sheet: {text}"
 
