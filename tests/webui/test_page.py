@@ -201,10 +201,14 @@ def test_save_and_zip(page: Any, webui: Webui) -> None:
     page.locator("#save_txt2img").click()
     page.wait_for_function("document.querySelector('#html_log_txt2img').innerText.includes('Saved')")
     assert len(_saved(webui) - before) == 1
-    page.locator("#save_zip_txt2img").click()
-    page.wait_for_function(
-        "document.querySelector('#download_files_txt2img').innerText.includes('.zip')", timeout=60_000
-    )
+    webui.options(save_selected_only=False)
+    try:
+        page.locator("#save_zip_txt2img").click()
+        page.wait_for_function(
+            "document.querySelector('#download_files_txt2img').innerText.includes('.zip')", timeout=60_000
+        )
+    finally:
+        webui.options(save_selected_only=True)
     newest = max(_saved(webui, "*.zip"), key=lambda path: path.stat().st_mtime)
     with zipfile.ZipFile(newest) as archive:
         assert len([name for name in archive.namelist() if name.endswith(".png")]) == 3
