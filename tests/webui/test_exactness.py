@@ -49,6 +49,8 @@ SAMPLERS = {
     "UniPC": ONE_EACH,
     "LCM": ONE_EACH,
 }
+# How a note names the last of four steps.
+NEVER = r"evaluated no 4\b"
 # Takes as many calls as its tolerance wants, whatever the number of steps.
 ADAPTIVE = "DPM adaptive"
 
@@ -208,10 +210,17 @@ DIFFER = (
 
 @pytest.fixture(scope="module")
 def plain(webui: Webui) -> Any:
-    """Asks without the extension, each case once."""
+    """Asks without the extension, each case once.
+
+    Image-to-image encodes its picture with what torch's random state was left at by the request before (the
+    webui seeds it later only), so there an equal request goes before, and no answer is kept.
+    """
     answers: dict[str, Generated] = {}
 
     def ask(case: Case) -> Generated:
+        if case.kind == "img2img":
+            webui.generate(case.kind, case.fields)
+            return webui.generate(case.kind, case.fields)
         if case.name not in answers:
             answers[case.name] = webui.generate(case.kind, case.fields)
         return answers[case.name]
@@ -268,8 +277,8 @@ def test_steps_are_sampling_steps(webui: Webui, plain: Any, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, firsts in SAMPLERS.items() if len(firsts) < 4])
 def test_a_step_that_is_never_evaluated_is_named(webui: Webui, name: str) -> None:
     recorded = record(webui, {"sampler_name": name})
-    assert re.search(r"not recorded: 4\b", recorded.notes), recorded.notes
-    assert re.search(r"not recorded: 4\b", recorded.said), "the answer does not tell"
+    assert re.search(NEVER, recorded.notes), recorded.notes
+    assert re.search(NEVER, recorded.said), "the answer does not tell"
 
 
 def test_an_adaptive_sampler_shows_calls_in_order(webui: Webui, plain: Any) -> None:
@@ -338,8 +347,8 @@ def test_the_hires_pass_is_of_its_own_size(webui: Webui) -> None:
     recorded = record(webui, HIRES)
     first = recorded.feature(block="IN05", pass_="first", half="cond", step=1)
     second = recorded.feature(block="IN05", pass_="hires", half="cond", step=1)
-    assert first.shape[1:] == (4, 4)
-    assert second.shape[1:] == (6, 6)
+    assert first.shape[1:] == (8, 8)
+    assert second.shape[1:] == (12, 12)
     meta = recorded.traces[0].meta
     assert (meta["size"], meta["size_hires"]) == ([16, 16], [24, 24])
     assert (meta["steps"], meta["steps_hires"]) == (4, 3)
