@@ -20,6 +20,8 @@ from lib_unet_viz.hosts.pipeline import Pipeline
 from lib_unet_viz.montage import montage
 from lib_unet_viz.render import save_png
 from lib_unet_viz.settings import Settings
+from lib_unet_viz.sweep import Sweep
+from lib_unet_viz.sweep import run as run_sweep
 
 FOLDER = Path(__file__).parent
 PROMPT = "a big red circle and a small blue square"
@@ -55,6 +57,14 @@ def looked_at(model: Pipeline, *, seed: int) -> None:
     words = vxa.positions(trace, [thing.shape for thing in scene.things])
     heats = [(sheets.word_picture(picture, heat), heat.word) for heat in word_maps(trace, words)]
     save_png(_row([(picture, "a drawn scene"), *heats]), FOLDER / "vxa.png")
+
+
+def swept(model: Pipeline, *, seed: int) -> None:
+    """sweep.png, sweep-chart.png: one word in each block alone, and in all but that block."""
+    sweep = Sweep.of(PROMPT, "red", model.unet)
+    found = run_sweep(sweep, lambda case: model.picture(case.prompt, seed=seed, steps=20))
+    save_png(found.sheet(), FOLDER / "sweep.png")
+    save_png(found.chart(), FOLDER / "sweep-chart.png")
 
 
 def page() -> None:
@@ -113,13 +123,16 @@ def _row(pictures: list[tuple[Image.Image, str]]) -> Image.Image:
 def main() -> None:
     """Read the command line and make the pictures asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("generated", "vxa", "report", "page"), help="instead of all")
+    parser.add_argument(
+        "--only", choices=("generated", "vxa", "sweep", "report", "page"), help="instead of all"
+    )
     parser.add_argument("--seed", type=int, default=1)
     choice = parser.parse_args()
     model = Pipeline.load()
     makers = {
         "generated": lambda: generated(model, seed=choice.seed),
         "vxa": lambda: looked_at(model, seed=choice.seed),
+        "sweep": lambda: swept(model, seed=choice.seed),
         "report": lambda: report.write(FOLDER),
         "page": page,
     }

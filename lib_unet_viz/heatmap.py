@@ -24,7 +24,7 @@ from torch.nn import functional
 from lib_unet_viz import tokens as token_module
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -65,39 +65,81 @@ def word_maps(
 ) -> list[HeatMap]:
     """One heat map per word of the prompt, or per entry of `words` (a name to token positions).
 
-    Raises ValueError where the trace holds no cross-attention probabilities of that image and half, or the
-    method is unknown.
+    Where blocks read texts of their own, a word's map is the mean over the layers whose text holds the word;
+    positions in `words` are of the text that the other blocks read. Raises ValueError where the trace holds
+    no cross-attention probabilities of that image and half, or the method is unknown.
     """
     if method not in METHODS:
         raise ValueError(f"{method!r} is no method; allowed: {', '.join(METHODS)}")
-    maps = [
-        m
-        for m in trace.attention.all(what="QK", kind="cross", half=half, image=image, sub=sub)
-        if not m.tokens
-    ]
+    recorded = trace.attention.all(what="QK", kind="cross", half=half, image=image, sub=sub)
+    maps = [m for m in recorded if not m.tokens and (words is None or not trace.reads_its_own(m))]
     maps = [m for m in maps if m.key.step is None] or maps  # means over steps, where the trace has them
     if not maps:
         raise ValueError(f"the trace holds no cross-attention (QK) of image {image}, {half}: record it first")
-    texts = trace.token_texts(maps[0])
-    if words is None:
-        words = _unique(token_module.words(texts))
+    if method == "vxa":
+        maps = [m for m in maps if m.key.block == MIDDLE] or maps
+    size = max(((m.shape[-2], m.shape[-1]) for m in maps), key=math.prod)
+    found: dict[str, list[_Part]] = {}
+    for texts, alike in _by_text(trace, maps):
+        named = _unique(token_module.words(texts)) if words is None else words
+        for name, part in _parts(alike, method, named, texts=texts, size=size):
+            found.setdefault(name, []).append(part)
+    return [_joined(name, parts) for name, parts in found.items()]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A word's map (y, x) from `layers` layers that read the same text."""
+
+    positions: tuple[int, ...]
+    values: npt.NDArray[np.float32]
+    layers: int
+
+
+def _by_text(
+    trace: Trace, maps: Sequence[AttentionMap]
+) -> Iterator[tuple[Sequence[str], list[AttentionMap]]]:
+    """Maps whose tokens are the same, with these; the text that most blocks read comes first."""
+    groups: dict[tuple[bool, int, tuple[str, ...]], list[AttentionMap]] = {}
+    for item in maps:
+        key = (trace.reads_its_own(item), item.shape[1], tuple(trace.token_texts(item)))
+        groups.setdefault(key, []).append(item)
+    yield from ((key[2], groups[key]) for key in sorted(groups, key=lambda key: key[0]))
+
+
+def _parts(
+    maps: Sequence[AttentionMap],
+    method: Method,
+    words: Mapping[str, Sequence[int]],
+    *,
+    texts: Sequence[str],
+    size: tuple[int, int],
+) -> Iterator[tuple[str, _Part]]:
     content = token_module.content(texts) or list(range(1, maps[0].shape[1]))
     asked = {position for positions in words.values() for position in positions}
-    maps_of = aggregate(maps, method, content=sorted({*content, *asked} if method == "rescaled" else content))
-    return [HeatMap(name, tuple(at), maps_of[list(at)].mean(0)) for name, at in words.items() if at]
+    content = sorted({*content, *asked} if method == "rescaled" else content)
+    layers = len({(item.key.block, item.key.layer) for item in maps})
+    maps_of = aggregate(maps, method, content=content, size=size)
+    for name, at in words.items():
+        if at:
+            yield name, _Part(tuple(at), maps_of[list(at)].mean(0), layers)
+
+
+def _joined(name: str, parts: Sequence[_Part]) -> HeatMap:
+    if len(parts) == 1:
+        return HeatMap(name, parts[0].positions, parts[0].values)
+    weights = [part.layers for part in parts]
+    values = np.average([part.values for part in parts], axis=0, weights=weights)
+    return HeatMap(name, parts[0].positions, values.astype(np.float32))
 
 
 def aggregate(
-    maps: Sequence[AttentionMap], method: Method, *, content: Sequence[int]
+    maps: Sequence[AttentionMap], method: Method, *, content: Sequence[int], size: tuple[int, int]
 ) -> npt.NDArray[np.float32]:
-    """Reduce maps (head, token, y, x) of several layers and steps to (token, y, x), of the finest's size."""
+    """Reduce maps (head, token, y, x) of layers and steps, with the same tokens, to (token, *size)."""
     if method == "vxa":
-        middle = [m for m in maps if m.key.block == MIDDLE]
-        maps = middle or maps
-        alike = [m.numpy().sum(0) for m in maps if m.shape == maps[0].shape]
-        summed: npt.NDArray[np.float32] = np.stack(alike).sum(0, dtype=np.float32)
-        return summed
-    size = max(((m.shape[-2], m.shape[-1]) for m in maps), key=math.prod)
+        summed = torch.stack([_resize(m.data.float(), size).sum(0) for m in maps]).sum(0)
+        return summed.numpy()
     layers: dict[tuple[str, int | None], torch.Tensor] = {}  # (head, token, y, x), summed over steps
     for item in maps:
         site = (item.key.block, item.key.layer)

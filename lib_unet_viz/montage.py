@@ -219,3 +219,13 @@ def _foot(colorizer: Colorizer, width: int) -> Image.Image:
     for x, mask in zip(places, ticks, strict=True):
         foot.paste(BRIGHT, (x, y), mask)
     return foot
+
+
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pages below each other, at the left."""
+    size = max(picture.width for picture in pictures), sum(picture.height for picture in pictures)
+    page, y = Image.new("RGB", size, BACKGROUND), 0
+    for picture in pictures:
+        page.paste(picture, (0, y))
+        y += picture.height
+    return page

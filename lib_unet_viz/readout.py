@@ -9,6 +9,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from lib_unet_viz.capture import Capture, estimate
+from lib_unet_viz.grammar import SpecError
+from lib_unet_viz.layer_prompt import LayerPrompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,6 +55,39 @@ def attention(
         return problem(error)
     rows = [_site_row(site, size) for site in sites]
     return _summary(summary) + _table(("Layer", "Kind", "Heads", "Positions"), rows)
+
+
+def layer_prompts(unet: UNet, prompt: str, negative: str = "") -> str:
+    """What each block reads, a row a block; those without cross-attention greyed. Empty without a group.
+
+    Templates and wildcards that another extension expands later pass; a mistake becomes a message with a
+    caret.
+    """
+    try:
+        read = [LayerPrompt.parse(text, lenient=True) for text in (prompt, negative)]
+        named = {
+            name: layers
+            for name, layers in zip(("Reads", "Reads as the negative prompt"), read, strict=True)
+            if not layers.plain
+        }
+        texts = [layers.per_block(unet) for layers in named.values()]
+        count = len({text for layers in named.values() for text in layers.distinct(unet)})
+    except SpecError as error:
+        return problem(error)
+    if not named:
+        return ""
+    rows = [_reading_row(block, [each[block.name] for each in texts]) for block in unet.blocks.values()]
+    off = [not block.cross for block in unet.blocks.values()]
+    later = [spec for layers in named.values() for spec in layers.pending]
+    said = [f"known after expansion: {', '.join(later)}"] if later else []
+    return _summary([_count(count, "text"), *said]) + _table(("Block", *named), rows, off=off)
+
+
+def _reading_row(block: Block, texts: Sequence[str]) -> list[str]:
+    if block.cross:
+        return [block.name, *(text if text.strip() else "nothing" for text in texts)]
+    unread = f"{block.name} has no cross-attention: a prompt there changes nothing"
+    return [block.name, unread, *("" for _ in texts[1:])]
 
 
 def problem(error: BaseException | str) -> str:
@@ -106,11 +141,15 @@ def _summary(parts: Iterable[str]) -> str:
     return f'<p class="uv-summary">{escape(" · ".join(parts))}</p>'
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, off: Sequence[bool] = ()) -> str:
+    """`off` says which rows are greyed."""
 
-    body = "".join(line(row, "td") for row in rows)
+    def line(cells: Sequence[str], tag: str, start: str = "<tr>") -> str:
+        return start + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    greyed = off or [False] * len(rows)
+    starts = ['<tr class="uv-off">' if grey else "<tr>" for grey in greyed]
+    body = "".join(line(row, "td", start) for row, start in zip(rows, starts, strict=True))
     head = line(heads, "th")
     return (
         f'<div class="uv-table" tabindex="0"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'

@@ -94,6 +94,7 @@ def _title(trace: Trace, item: FeatureMap) -> str:
     words = [
         key.block if key.layer is None else f"{key.block}.{key.layer}",
         "features" if key.what == "features" else f"{key.kind}-attention {key.what}",
+        str(trace.meta.get("difference", "")),
         "mean over steps" if key.step is None else f"step {key.step + 1}{of_total}",
         "" if item.sigma is None else f"sigma {number(item.sigma)}",
         "hires pass" if key.pass_ == "hires" else "",

@@ -15,6 +15,7 @@ ColorMethod = Literal["White/Black", "Red/Blue", "Custom", "Perceptual"]
 Transform = Literal["Auto [0,1]", "Auto [-1,1]", "Linear", "Sigmoid"]
 Space = Literal["RGB", "HSL"]
 Average = Literal["none", "mean", "1-norm", "2-norm"]
+Baseline = Literal["common", "erased"]
 AttentionPart = Literal["Q", "K", "QK", "VQK"]
 Half = Literal["cond", "uncond"]
 Kind = Literal["cross", "self"]
@@ -86,6 +87,21 @@ class AttentionSettings:
 
 
 @dataclass(frozen=True)
+class DifferenceSettings(FeatureSettings):
+    """Differences of features between a run with layer prompts and one without, from the same seed.
+
+    baseline: what "without" is: the text that most blocks read, or the prompt with its groups erased.
+    dump: write the differences into a file as well.
+    """
+
+    enabled: bool = False
+    color: ColorSettings = field(
+        default_factory=lambda: ColorSettings(method="White/Black", transform="Auto [0,1]", per_cell=False)
+    )
+    baseline: Baseline = "common"
+
+
+@dataclass(frozen=True)
 class OutputSettings:
     """What becomes of a run's sheets in a webui; `limit`: how many are shown for each picture."""
 
@@ -101,6 +117,7 @@ class Settings:
     features: FeatureSettings = field(default_factory=FeatureSettings)
     attention: AttentionSettings = field(default_factory=AttentionSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+    difference: DifferenceSettings = field(default_factory=DifferenceSettings)
     heatmaps: bool = True
     budget_mb: int = 2000
 

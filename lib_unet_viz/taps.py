@@ -242,6 +242,11 @@ class AttentionTap(Tap):
         """Add this step's mean over heads to the running sum (head 1, token, y, x), where q is."""
         tokens = self._tokens(site, heads["k"])
         mean = mean_over_heads(heads["q"], heads["k"], site.scale, tokens=tokens)
+        if key in self._sums and self._sums[key].shape[1] != len(mean):
+            self.recording.note(
+                f"{site.name}: the text's length changed during the run; its mean is of the steps before"
+            )
+            return
         if key not in self._sums:
             self.recording.reserve(mean.numel(), torch.float32)
             self._sums[key] = torch.zeros(1, len(mean), *size, device=mean.device)

@@ -263,8 +263,9 @@ class Trace:
     negative, seed, model, blocks (the model's names), steps (of the run), sigmas (per step of the first
     pass, None where it was not run; sigmas_hires of the hires pass), size ([height, width] of the latent;
     size_hires), picture_size, tokens ({"cond": [text, ...], "uncond": [...]}, or a list of such lists, one
-    per AND sub-prompt; tokens_hires), version. Where the images of a batch differ, `images` lists a dict per
-    image whose entries take precedence.
+    per AND sub-prompt; tokens_hires), tokens_by_block (as tokens, by name of the blocks that read another
+    text), version. Where the images of a batch differ, `images` lists a dict per image whose entries take
+    precedence.
     `notes` are lines that the person who asked should read.
     """
 
@@ -296,10 +297,18 @@ class Trace:
         """
         meta = self.meta_of(item.key.image)
         hires = meta.get("tokens_hires") if item.key.pass_ == "hires" else None
-        texts = (hires or meta.get("tokens", {})).get(item.key.half) or []
+        texts = self._own_texts(item) or (hires or meta.get("tokens", {})).get(item.key.half) or []
         if texts and not isinstance(texts[0], str):
             texts = texts[item.key.sub] if item.key.sub < len(texts) else []
         if item.key.kind != "cross" or not texts:
             return []
         chosen = range(item.shape[1]) if item.tokens is None else item.tokens
         return [texts[token] if token < len(texts) else "" for token in chosen]
+
+    def reads_its_own(self, item: AttentionMap) -> bool:
+        """Whether the map's block read another text than that in `tokens`."""
+        return bool(self._own_texts(item))
+
+    def _own_texts(self, item: AttentionMap) -> Any:
+        by_block = self.meta_of(item.key.image).get("tokens_by_block", {})
+        return by_block.get(item.key.block, {}).get(item.key.half)

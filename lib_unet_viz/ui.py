@@ -18,8 +18,10 @@ from lib_unet_viz import readout
 from lib_unet_viz.settings import (
     AttentionSettings,
     Average,
+    Baseline,
     ColorMethod,
     ColorSettings,
+    DifferenceSettings,
     FeatureSettings,
     Settings,
     Space,
@@ -36,6 +38,7 @@ STEPS_HINT = "1 · 1, 5 · 5-20(+5) · blank: all"
 # Paths of components whose words on the page differ from those of the settings.
 _WORDS = {
     "features.halves": HALVES,
+    "difference.halves": HALVES,
     "attention.halves": HALVES,
     "attention.parts": PARTS,
     "attention.kinds": KINDS,
@@ -93,7 +96,7 @@ def from_values(values: Mapping[str, Any]) -> Settings:
             place = place.setdefault(step, {})
         words = _WORDS.get(path)
         place[name] = [words[word] for word in words if word in value] if words else value
-    for part in ("features", "attention"):
+    for part in ("features", "attention", "difference"):
         color = nested.get(part, {}).get("color", {})
         if "formulas" in color:
             color["formulas"] = list(color["formulas"].values())
@@ -151,6 +154,28 @@ def feature_controls(defaults: FeatureSettings, *, dumps: bool = False) -> tuple
     )
     fields |= _colors("features.color", defaults.color)
     return fields | (_dump_controls("features", defaults) if dumps else {}), shown
+
+
+def difference_controls(defaults: DifferenceSettings, *, switch: bool = True) -> dict[str, Any]:
+    """Components by path; switch: one of them turns it on and off."""
+    fields: dict[str, Any] = {}
+    if switch:
+        label = "Output difference map of U-Net features between with and without Layer Prompt"
+        fields["difference.enabled"] = gr.Checkbox(defaults.enabled, label=label)
+    info = "common: the text that most blocks read; erased: the prompt without its groups"
+    fields["difference.baseline"] = gr.Radio(
+        list(get_args(Baseline)), value=defaults.baseline, label="Without layer prompts", info=info
+    )
+    for name, label, hint in (("blocks", "Layers", BLOCKS_HINT), ("steps", "Steps", STEPS_HINT)):
+        fields[f"difference.{name}"] = gr.Textbox(
+            getattr(defaults, name), label=label, info=hint, lines=1, max_lines=1
+        )
+    fields["difference.halves"] = _chosen(HALVES, defaults.halves, "Half of the guidance")
+    fields["difference.average"] = gr.Radio(
+        list(get_args(Average)), value=defaults.average, label="Average over channels"
+    )
+    fields["difference.dump"] = gr.Checkbox(defaults.dump, label="Write the differences to a file")
+    return fields | _colors("difference.color", defaults.color)
 
 
 def attention_controls(defaults: AttentionSettings, *, dumps: bool = False) -> tuple[dict[str, Any], Any]:

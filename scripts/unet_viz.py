@@ -3,7 +3,7 @@
 from modules import script_callbacks
 
 from lib_unet_viz.hosts import webui
-from lib_unet_viz.webui import axes
+from lib_unet_viz.webui import axes, routes, tab
 from lib_unet_viz.webui.script import AlwaysOn, Dropdown, add_options
 
 __all__ = ["AlwaysOn", "Dropdown"]
@@ -13,3 +13,5 @@ script_callbacks.on_before_ui(axes.register)
 script_callbacks.on_cfg_denoiser(webui.before_denoiser)
 script_callbacks.on_cfg_after_cfg(webui.after_denoiser)
 script_callbacks.on_script_unloaded(webui.forget_all)
+script_callbacks.on_app_started(routes.add)
+tab.register()

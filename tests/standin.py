@@ -26,7 +26,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from lib_unet_viz.capture import Call, Capture, Row, estimate
-from lib_unet_viz.hosts.pipeline import Cancelled
+from lib_unet_viz.contexts import Contexts
+from lib_unet_viz.hosts.pipeline import NOTHING, Cancelled
+from lib_unet_viz.layer_prompt import LayerPrompt
 from lib_unet_viz.record import Recorder
 from lib_unet_viz.settings import Settings
 from lib_unet_viz.tokens import BOS, END_OF_WORD, EOS
@@ -151,7 +153,10 @@ class StandIn:
     ) -> Trace:
         height, width = size or (128, 128)
         x = torch.randn(1, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(seed))
-        context = torch.cat([self.context(negative), self.context(prompt)])
+        read = [LayerPrompt.parse(text) for text in (negative, prompt)]
+        common = torch.cat([self.context(layers.common(self.unet)) for layers in read])
+        each = [layers.per_block(self.unet) for layers in read]
+        own = {name: torch.cat([self.context(texts[name]) for texts in each]) for name in self.unet.blocks}
         now = 0
 
         def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -169,9 +174,9 @@ class StandIn:
             meta={"prompt": prompt, "seed": seed, "tokens": {"cond": self.tokens(prompt)}},
             budget=settings.budget_mb * 1_000_000,
         )
-        with recorder as trace, torch.no_grad():
+        with recorder as trace, Contexts(self.unet, lambda args, kwargs: own), torch.no_grad():
             for now in range(steps):
-                without, given = self.module(torch.cat([x, x]), now, context).chunk(2)
+                without, given = self.module(torch.cat([x, x]), now, common).chunk(2)
                 x = 0.9 * x + 0.2 * (without + cfg / 8 * (given - without))
                 time.sleep(self.pause)
                 if cancelled():
@@ -180,6 +185,11 @@ class StandIn:
                     progress(now + 1, steps, _picture(x))
         trace.picture = _picture(x)
         return trace
+
+    def picture(self, prompt: str, **options: Any) -> Image.Image:
+        picture = self.generate(prompt, settings=NOTHING, **options).picture
+        assert picture is not None
+        return picture
 
     def encode(self, picture: Image.Image) -> Tensor:
         pixels = torch.from_numpy(np.array(picture.convert("RGBA"), dtype=np.float32)) / 127.5 - 1

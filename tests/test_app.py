@@ -18,7 +18,7 @@ from lib_unet_viz import readout, ui, vxa  # noqa: E402
 from lib_unet_viz.app.page import build  # noqa: E402
 from lib_unet_viz.app.runs import GoneError, Runs, reports  # noqa: E402
 from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
-from lib_unet_viz.app.vxa_tab import VXA  # noqa: E402
+from lib_unet_viz.app.vxa_tab import DEFAULT_LAYERS, VXA, layer_choices  # noqa: E402
 from lib_unet_viz.dump import load_trace  # noqa: E402
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Settings  # noqa: E402
 
@@ -50,7 +50,7 @@ def txt2img(pipeline: Any) -> Txt2Img:
 
 @pytest.fixture(scope="module")
 def looker(pipeline: Any) -> VXA:
-    tab = VXA(pipeline, Runs())
+    tab = VXA(lambda: pipeline, Runs())
     with gr.Blocks(analytics_enabled=False):
         tab.build()
     return tab
@@ -125,6 +125,19 @@ def test_readout_shows_a_mistake_with_its_place(pipeline: Any) -> None:
     assert "<pre" in text
     assert "&lt;b&gt;" in text
     assert "^" in text
+
+
+def test_readout_of_layer_prompts(txt2img: Txt2Img) -> None:
+    assert txt2img.show_layers(PROMPT, "") == ""
+    text = txt2img.show_layers("a (~: M00: <red>; OUT00-OUT02: x ; IN00: y:~)", "dog (~:M00:cat:~)")
+    off = "IN00 has no cross-attention: a prompt there changes nothing"
+    assert f'<tr class="uv-off"><td>IN00</td><td>{off}</td><td></td></tr>' in text
+    assert "<tr><td>M00</td><td>a  &lt;red&gt;</td><td>dog cat</td></tr>" in text
+    assert text.count("<tr") == 1 + 7
+    assert "known after expansion: {{layer}}" in txt2img.show_layers("a (~:{{layer}}: x:~)", "")
+    problem = txt2img.show_layers("a", "b (~: IN44: x:~)")
+    assert "no block IN44" in problem
+    assert "^^^^" in problem
 
 
 def test_generate_shows_previews_then_results(txt2img: Txt2Img) -> None:
@@ -222,11 +235,82 @@ def test_vxa_tokens_and_indices_agree(looker: VXA) -> None:
     assert text == "1, 3"
 
 
+# Layer prompts.
+
+LAYERED = "a (~:_:red; M00:blue:~) circle"
+
+
+def compared(tab: Txt2Img, prompt: str = LAYERED, seed: int = 1, **changed: Any) -> list[dict[Any, Any]]:
+    new = {name.replace("__", "."): value for name, value in changed.items()}
+    fields = tab.compare.panel.fields.items()
+    panel = [new.get(path, component.value) for path, component in fields]
+    return list(tab.compare.run_both(prompt, "", 3, seed, 7.5, 64, 64, *panel))
+
+
+def swept(tab: Txt2Img, word: str = "red", prompt: str = PROMPT) -> Any:
+    return tab.compare.run_sweep(word, prompt, "", 2, 1, 7.5, 64, 64)
+
+
+def test_with_and_without_layers(txt2img: Txt2Img) -> None:
+    section = txt2img.compare
+    updates = compared(txt2img, seed=-1, difference__blocks="M00,OUT00", difference__dump=True)
+    assert any("without layers: step 1 of 3" in str(update.get(section.status)) for update in updates)
+    assert any("with layers: step 3 of 3" in str(update.get(section.status)) for update in updates)
+    last, name = updates[-1], updates[0][section.run]
+    assert of(last[section.pictures], "value").width > 3 * 64
+    changed = load_trace(of(last[section.dump], "value"))
+    assert [changed.meta["compared"][run]["prompt"] for run in "ab"] == ["a red circle", LAYERED]
+    assert len({changed.meta["compared"][run]["seed"] for run in "ab"}) == 1
+    assert {item.key.block for item in changed.features} == {"M00", "OUT00"}
+    assert changed.features.one(block="M00", step=1).numpy().any()
+    values = [component.value for component in section.panel.components]
+    sheets, _ = section.changes.show(name, 2, *values)
+    assert [caption for _, caption in sheets] == ["M00", "OUT00"]
+
+
+def test_without_may_be_the_erased_prompt(txt2img: Txt2Img) -> None:
+    last = compared(txt2img, difference__baseline="erased")[-1]
+    assert not of(last[txt2img.compare.dump], "visible")
+    [run] = [run for run in txt2img.runs._runs.values() if run.trace and run.trace.meta.get("compared")][-1:]
+    assert run.trace is not None
+    assert run.trace.meta["compared"]["a"]["prompt"] == "a  circle"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"prompt": PROMPT}, "no layer prompts to compare"),
+        ({"prompt": "a (~: M99: x:~)"}, "no block M99"),
+        ({"difference__blocks": "XX"}, "a block is expected"),
+    ],
+)
+def test_mistakes_in_a_comparison_become_messages(txt2img: Txt2Img, changed: Any, said: str) -> None:
+    assert said in compared(txt2img, **changed)[-1][txt2img.compare.status]
+
+
+def test_a_sweep_is_shown_and_goes_on_after_a_cancel(txt2img: Txt2Img) -> None:
+    section = txt2img.compare
+    first = swept(txt2img)
+    name = next(first)[section.run]
+    seen = [next(first) for _ in range(3)]
+    assert "picture 3 of 12" in seen[-1][section.status]
+    section.cancel(name)
+    assert "goes on there" in list(first)[-1][section.status]
+    [folder] = txt2img.runs.folder.glob("sweep-*")
+    kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.png")}
+    assert len(kept) >= 2
+    last = list(swept(txt2img))[-1]
+    assert of(last[section.pictures], "value").width > 300
+    assert of(last[section.chart], "visible")
+    assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in folder.glob("*.png")}.items()
+    assert "word is empty" in list(swept(txt2img, word=" "))[-1][section.status]
+
+
 def look(tab: VXA, picture: Image.Image | None, **changed: Any) -> tuple[Any, str, str]:
     arguments: dict[str, Any] = {
         "prompt": "hat, neck",
         "indices": "1, 3",
-        "layers": [next(iter(tab.layers))],
+        "layers": [DEFAULT_LAYERS],
         "timestep": vxa.DEFAULT_TIMESTEP,
         "seed": 0,
         "original": False,
@@ -246,7 +330,7 @@ def test_vxa_shows_a_picture_of_any_size(looker: VXA, mode: str, size: tuple[int
 
 
 def test_vxa_as_the_original_did_counts_the_padding(looker: VXA) -> None:
-    middle = [choice for choice, spec in looker.layers.items() if spec == "M00"]
+    middle = [choice for choice, spec in layer_choices(looker.model()).items() if spec == "M00"]
     assert middle == ["M00 (the original's default)"]
     picture = Image.effect_noise((128, 128), 90).convert("RGB")
     plain, _, _ = look(looker, picture, indices="", layers=middle)

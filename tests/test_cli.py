@@ -20,7 +20,7 @@ from lib_unet_viz.cli.parser import parse
 from lib_unet_viz.dump import load_trace
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("app", "trace", "vxa", "blocks", "show", "render", "score")
+COMMANDS = ("app", "trace", "vxa", "blocks", "show", "render", "diff", "sweep", "score")
 PROMPT = "a red circle"
 
 
@@ -172,6 +172,19 @@ def test_default_blocks_are_those_a_model_has(
     assert "OUT11" not in str(sorted((tmp_path / "out").iterdir()))
 
 
+def test_trace_understands_layer_prompts(model: str, tmp_path: Path) -> None:
+    def pixels(prompt: str) -> bytes:
+        options = ["--steps", "1", "--size", "64", "--no-features", "--attention", "M00", "--model", model]
+        assert run("trace", prompt, *options, "--out", tmp_path / "out") == 0
+        with Image.open(tmp_path / "out" / "picture.png") as picture:
+            return picture.tobytes()
+
+    assert pixels("a (~: IN00-OUT11:red:~) circle") == pixels("a red circle")
+    assert pixels("a (~: _:red; M00:circle:~) circle") != pixels("a red circle")
+    heat = {path.name for path in (tmp_path / "out").glob("heat-*")}
+    assert "heat-02-red.png" in heat
+
+
 def test_show(traced: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", traced / "trace.safetensors") == 0
     text = capsys.readouterr().out
@@ -196,6 +209,44 @@ def test_render_in_other_colours(traced: Path, tmp_path: Path) -> None:
     assert plain == (traced / "M00-features-step001.png").read_bytes()
     assert run("render", dump, "--blocks", "M00", "--no-attention", "--at", "1", *custom, "--out", out) == 0
     assert (out / "M00-features-step001.png").read_bytes() != plain
+
+
+def test_diff_of_two_dumps(
+    model: str, traced: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options: list[str | Path] = ["--steps", "4", "--seed", "4", "--model", model, "--out", tmp_path / "other"]
+    assert run("trace", "a (~:_:red; M00:blue:~) circle", *options) == 0
+    dumps, out = (traced / "trace.safetensors", tmp_path / "other" / "trace.safetensors"), tmp_path / "out"
+    assert run("diff", *dumps, "--blocks", "OUT11", "--out", out) == 0
+    assert "tokens are compared by their positions" in capsys.readouterr().out
+    names = {path.name for path in out.iterdir()}
+    assert {"comparison.png", "difference.safetensors", "M00.0-cross-QK-step004.png"} <= names
+    assert {f"OUT11-features-step{step:03}.png" for step in (1, 2, 4)} <= names
+    found, one, other = (load_trace(path) for path in (out / "difference.safetensors", *dumps))
+    place: dict[str, Any] = {"block": "OUT11", "step": 2}
+    expected = other.features.one(**place).numpy() - one.features.one(**place).numpy()
+    assert np.array_equal(found.features.one(**place).numpy(), expected)
+    signed = (out / "OUT11-features-step001.png").read_bytes()
+    assert run("diff", *dumps, "--blocks", "OUT11", "--absolute", "--no-attention", "--out", out) == 0
+    assert (out / "OUT11-features-step001.png").read_bytes() != signed
+
+
+def test_a_sweep_can_be_gone_on_with(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "out"
+    made = ["--steps", "1", "--size", "64", "--model", model]
+    options: list[str | Path] = ["--word", "red", *made, "--out", out]
+    assert run("sweep", PROMPT, *options) == 0
+    assert re.search(r"^OUT11 +\d", capsys.readouterr().out, re.MULTILINE)
+    report = json.loads((out / "sweep.json").read_text(encoding="utf-8"))
+    assert len(report["blocks"]) == 16
+    kept = (out / "only-M00.png").stat().st_mtime_ns
+    (out / "but-OUT11.png").unlink()
+    assert run("sweep", PROMPT, *options) == 0
+    assert (out / "only-M00.png").stat().st_mtime_ns == kept
+    assert (out / "but-OUT11.png").is_file()
+    assert json.loads((out / "sweep.json").read_text(encoding="utf-8")) == report
+    capsys.readouterr()
+    assert "seed 0, not 7" in refused(capsys, "sweep", PROMPT, *options, "--seed", "7")
 
 
 @pytest.mark.parametrize("mode", ["masked", "grey", "overlay"])
@@ -236,6 +287,9 @@ BAD: dict[str, tuple[list[str], str]] = {
     "two formulas": (["trace", "x", "--formulas", "v; v"], "three"),
     "bad colour map": (["trace", "x", "--colors", "nocolour"], "viridis"),
     "bad range": (["trace", "x", "--transform", "linear", "--min", "2"], "minimum"),
+    "unclosed layer prompt": (["trace", "a (~: M00: x", "--model", "nowhere"], "not closed"),
+    "layer prompt without a colon": (["trace", "x", "--negative", "(~: M00 :~)"], "colon"),
+    "layer prompt for no block": (["trace", "a (~: IN99: x :~)", "--model", "MODEL"], "IN99"),
     "no settings file": (["trace", "x", "--settings", "nowhere.json"], "nowhere.json"),
     "folder is a file": (["trace", "x", "--out", "PHOTO/out"], "is a file"),
     "too much": (["trace", "x", "--blocks", "", "--budget", "1", "--at", "", "--model", "MODEL"], "budget"),
@@ -250,6 +304,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     "layer without prompt": (["vxa", "PHOTO", PROMPT, "--layer", "IN00", "--model", "MODEL"], "IN00"),
     "no png": (["vxa", "PHOTO", PROMPT, "--out", "out.gif"], ".png"),
     "no dump": (["show", "nowhere.safetensors"], "nowhere"),
+    "no dump to compare": (["diff", "nowhere.safetensors", "FOREIGN"], "nowhere"),
+    "a sweep of nothing": (["sweep", "x", "--word", " ", "--model", "MODEL"], "word is empty"),
+    "a sweep of groups": (["sweep", "(~:M00:x:~)", "--word", "x", "--model", "MODEL"], "no groups"),
+    "a sweep into a file": (["sweep", "x", "--word", "x", "--out", "PHOTO"], "is a file"),
     "foreign dump": (["render", "FOREIGN"], "no dump"),
 }
 

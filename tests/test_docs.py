@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lib_unet_viz.cli.parser import parse
 from lib_unet_viz.formula import FUNCTIONS, Formula
+from lib_unet_viz.grammar import SpecError
+from lib_unet_viz.layer_prompt import LayerPrompt
 
 ROOT = Path(__file__).parents[1]
 FORMULAS = (ROOT / "docs" / "formulas.md").read_text(encoding="utf-8")
@@ -33,3 +38,38 @@ def test_the_examples_of_formulas_run(formula: str) -> None:
 def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
         assert "://" in target or (path.parent / target).exists(), target
+
+
+LAYERS = (ROOT / "docs" / "layer-prompts.md").read_text(encoding="utf-8")
+SD1 = [
+    f"{part}{number:02d}" for part, count in (("IN", 12), ("M", 1), ("OUT", 12)) for number in range(count)
+]
+
+
+@pytest.mark.parametrize("example", re.findall(r"^```layers\n(.*?)^```$", LAYERS, re.MULTILINE | re.DOTALL))
+def test_the_examples_of_layer_prompts(example: str) -> None:
+    prompt, *results = re.split(r"\n(?=[A-Z]+\d\d: \"|[ ]*\^)", example.rstrip("\n"))
+    assert results
+    for line in results:
+        if "^" in line:
+            with pytest.raises(SpecError) as caught:
+                LayerPrompt.parse(prompt).per_block(SD1)
+            assert line == f"{str(caught.value).splitlines()[2][2:]} {caught.value.message}"
+        else:
+            name, text = line.split(": ", 1)
+            assert text == f'"{LayerPrompt.parse(prompt).per_block(SD1)[name]}"'
+
+
+def test_the_commands_on_layer_prompts_can_be_read() -> None:
+    commands = re.findall(r"^    (unet-viz .*)", LAYERS, re.MULTILINE)
+    assert {parse(shlex.split(command)[1:]).command for command in commands} == {"trace", "diff", "sweep"}
+
+
+@pytest.mark.slow
+def test_the_python_of_layer_prompts_runs() -> None:
+    pytest.importorskip("diffusers")
+    [code] = re.findall(r"^```python\n(.*?)^```$", LAYERS, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["texts"]["IN00"] == "a big  red  circle"
+    assert names["picture"].size == (128, 128)

@@ -51,6 +51,26 @@ def test_every_word_gets_a_map_and_repeated_words_are_told_apart() -> None:
         assert item.resized((48, 32)).shape == (48, 32)
 
 
+def test_words_are_looked_for_in_the_layers_that_read_them() -> None:
+    recorded = trace()
+    recorded.attention = AttentionMaps(item for item in recorded.attention if item.key.block != "M00")
+    recorded.meta["tokens_by_block"] = {
+        "OUT11": {"cond": ["<|startoftext|>", "big</w>", "red</w>", *["<|endoftext|>"] * 5]}
+    }
+    inner, outer = (
+        torch.stack([item.data for item in recorded.attention.all(block=block)]).sum(0).mean(0).numpy()
+        for block in ("IN01", "OUT11")
+    )  # token, y, x
+    maps = {item.word: item.values for item in heatmap.word_maps(recorded)}
+    assert list(maps) == ["red", "ring", "and", "ring#2", "big"]
+    np.testing.assert_allclose(maps["red"], (inner[1] + outer[2]) / 2, rtol=1e-5)
+    np.testing.assert_allclose(maps["ring"], inner[2], rtol=1e-5)
+    np.testing.assert_allclose(maps["big"], outer[1], rtol=1e-5)
+    # Positions that are given are of the text that most blocks read.
+    [given] = heatmap.word_maps(recorded, {"red": [1]})
+    np.testing.assert_allclose(given.values, inner[1], rtol=1e-5)
+
+
 def test_rescaled_finds_a_word_that_another_drowns() -> None:
     data = torch.full((1, len(TOKENS), 4, 4), 0.01)
     data[0, 1] = 0.5  # "red" is strong everywhere

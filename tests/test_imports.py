@@ -25,10 +25,11 @@ ALLOWED = {"torch", "numpy", "PIL", "safetensors", PACKAGE}
 OPTIONAL = {"matplotlib"}
 # From the bottom up; a module imports those of its own room and of the rooms below.
 ROOMS = (
-    {"grammar", "trace", "attention", "formula", "norm"},
+    {"grammar", "layer_prompt", "trace", "attention", "formula", "norm"},
     {"unet", "tokens", "color", "capture"},
-    {"record", "taps", "settings"},
-    {"render", "montage", "lettering", "sheets", "naming", "readout", "dump", "heatmap", "edit"},
+    {"record", "taps", "settings", "contexts"},
+    {"render", "montage", "bars", "lettering", "sheets", "naming", "readout", "dump", "heatmap", "edit"},
+    {"difference", "sweep"},
     {"ui", "vxa"},
     {"hosts", "demo"},
     {"app"},

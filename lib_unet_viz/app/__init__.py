@@ -1,5 +1,1 @@
-"""The standalone page: `launch()` starts it, `build(pipeline)` makes it without starting."""
-
-from lib_unet_viz.app.page import build, launch
-
-__all__ = ["build", "launch"]
+"""The page's pieces, which a webui's tab shows too, and in `page` the stand-alone page made of them."""

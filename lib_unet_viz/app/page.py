@@ -6,12 +6,15 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
+from PIL import Image
 
 from lib_unet_viz import ui
 from lib_unet_viz.app.runs import Runs
 from lib_unet_viz.app.style import CSS, theme
 from lib_unet_viz.app.txt2img import Txt2Img
 from lib_unet_viz.app.vxa_tab import VXA
+from lib_unet_viz.demo import scenes
 
 if TYPE_CHECKING:
     from lib_unet_viz.hosts.pipeline import Pipeline
@@ -22,6 +25,7 @@ LINE = (
     "and what every block held at every step."
 )
 HOST = "127.0.0.1"
+EXAMPLE_SEEDS = (3, 8, 14, 21)
 
 
 def build(pipeline: Pipeline) -> Any:
@@ -35,7 +39,7 @@ def build(pipeline: Pipeline) -> Any:
             txt2img = Txt2Img(pipeline, runs)
             txt2img.build()
         with gr.Tab("VXA"):
-            VXA(pipeline, runs).build()
+            VXA(lambda: pipeline, runs, examples=_examples()).build()
         txt2img.load(blocks)
     blocks.queue()
     return blocks
@@ -59,6 +63,15 @@ def serve(blocks: Any, *, host: str = HOST, port: int | None = None, browser: bo
     start = blocks.launch
     differing = ui.known(start, **_looks(), ssr_mode=False, footer_links=[], show_api=False, show_tips=False)
     start(server_name=host, server_port=port, inbrowser=browser, share=False, show_error=True, **differing)
+
+
+def _examples() -> list[tuple[Image.Image, str]]:
+    """Drawn scenes with their captions."""
+    found = []
+    for seed in EXAMPLE_SEEDS:
+        scene = scenes.draw_scene(np.random.default_rng(seed), count=2, distinct=True)
+        found.append((Image.fromarray(scene.picture), scenes.caption(scene, np.random.default_rng(seed))))
+    return found
 
 
 def _looks() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from lib_unet_viz.trace import FeatureMap, Key, Trace
 if TYPE_CHECKING:
     from lib_unet_viz.render import Rendered
 
+LARGEST_SEED = 2**32 - 1
 LATER = "The sheets appear here after a run."
 
 
@@ -128,3 +130,14 @@ def _caption(key: Key) -> str:
     words = {value: word for word, value in ui.PARTS.items()}
     site = key.block if key.layer is None else f"{key.block}.{key.layer} {key.kind} {words[key.what]}"
     return site if key.half == "cond" else f"{site} (unconditional)"
+
+
+def chosen_seed(seed: float | None) -> int:
+    """The seed typed, or a new one for -1 and nothing. Raises ValueError for what is no seed."""
+    if seed is None or seed == -1:
+        return random.randrange(LARGEST_SEED)
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(
+            f"Seed {int(seed)} is not possible; allowed: 0 to {LARGEST_SEED}, or -1 for a new one"
+        )
+    return int(seed)

@@ -34,10 +34,12 @@ PARTS_CSS = """
 .uv-table th, .uv-table td { border: none !important; }
 .uv-table td { padding: 0.22rem 0.6rem; border-top: 1px solid var(--border-color-primary) !important;
   white-space: nowrap; }
+.uv-table .uv-off td { opacity: 0.5; font-style: italic; }
 .uv-picture > button, .uv-picture .image-container > button, .uv-picture .image-frame { width: 100%; height:
   auto; }
 .uv-picture img { width: 100% !important; height: auto !important; max-height: 380px; object-fit: contain
   !important; }
+.uv-sheet img { width: 100% !important; height: auto !important; object-fit: contain !important; }
 .uv-gallery .grid-wrap { min-height: 0 !important; height: auto !important; max-height: 640px; overflow-y:
   auto; }
 .uv-gallery .grid-container { grid-template-rows: none !important; grid-auto-rows: auto !important; height:
@@ -54,16 +56,18 @@ CSS = (
 .uv-buttons { justify-content: flex-end; }
 .uv-buttons button { max-height: 3rem; flex-grow: 0; }
 #words .grid-container { grid-template-columns: repeat(auto-fill, minmax(100px, 1fr)) !important; }
-#features .grid-container { grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)) !important; }
-#features .thumbnail-item { aspect-ratio: 4 / 3 !important; background: #17181c !important; }
+#features .grid-container, #changes .grid-container {
+  grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)) !important; }
+#features .thumbnail-item, #changes .thumbnail-item {
+  aspect-ratio: 4 / 3 !important; background: #17181c !important; }
 #attention .grid-wrap { overflow-x: auto; }
 #attention .grid-container { grid-template-columns: max-content !important; }
 #attention .thumbnail-item { aspect-ratio: auto !important; height: auto !important; width: auto !important;
   }
 #attention .thumbnail-item img { min-width: 320px; min-height: 120px; object-fit: contain;
   height: auto !important; width: auto !important; max-width: none !important; }
-#attention .caption-label, #examples .caption-label { display: none; }
-#examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)) !important; }
+#attention .caption-label, #vxa-examples .caption-label { display: none; }
+#vxa-examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)) !important; }
 """
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
@@ -11,7 +10,8 @@ import gradio as gr
 from PIL import Image
 
 from lib_unet_viz import readout, sheets, ui, vxa
-from lib_unet_viz.app.parts import SheetSection, gallery, heading, picture, shown
+from lib_unet_viz.app.compare import Compare
+from lib_unet_viz.app.parts import SheetSection, chosen_seed, gallery, heading, picture, shown
 from lib_unet_viz.app.runs import Runs, reports
 from lib_unet_viz.dump import save_trace
 from lib_unet_viz.hosts.pipeline import Cancelled
@@ -26,6 +26,7 @@ EXAMPLES = (
     "a big red circle and a small blue square",
     "a small yellow star left of a big green ring",
     "a purple triangle above an orange cross",
+    "a (~: IN00-OUT11: red ; OUT09-OUT11: blue :~) circle",
 )
 EMPTY = """
 <div class="uv-empty"><p>Write a prompt and press Enter. Here will be</p><ul>
@@ -34,7 +35,6 @@ EMPTY = """
 <li>and below, sheets of what the U-Net's blocks and attention held at each step.</li></ul></div>
 """
 STEPS, CFG, SEED = 30, 7.5, 1
-LARGEST_SEED = 2**32 - 1
 FEW_BYTES = 200_000_000  # up to this much, all blocks are recorded unless others are chosen
 
 
@@ -49,6 +49,7 @@ class Txt2Img:
         self.attention = SheetSection(
             runs, "Attention", maps=lambda trace: trace.attention, draw=_attention_sheets
         )
+        self.compare = Compare(pipeline, runs)
 
     def build(self) -> None:
         """Make the components, in reading order, and connect them."""
@@ -79,6 +80,7 @@ class Txt2Img:
             ):
                 attention, attention_readout = ui.attention_controls(defaults.attention)
         self._build_dump()
+        self.compare.build()
         self.panel = ui.Panel({**features, **attention, **memory}, feature_readout, attention_readout)
         self._connect()
 
@@ -96,6 +98,7 @@ class Txt2Img:
             with gr.Column(scale=1, min_width=150, elem_classes=["uv-buttons"]):
                 self.go = gr.Button("Generate", variant="primary", elem_id="generate")
                 self.stop = gr.Button("Cancel", visible=False, elem_id="cancel")
+        self.layers = gr.HTML(elem_id="layer-prompts")
         gr.Examples([[text] for text in EXAMPLES], [self.prompt], label="For example")
 
     def _build_results(self) -> None:
@@ -159,6 +162,8 @@ class Txt2Img:
             pixels=int(self.pipeline.pipe.vae_scale_factor),
             tokens=len(self.pipeline.tokens("")),
         )
+        for prompt in (self.prompt, self.negative):
+            ui.on_edit(prompt, self.show_layers, [self.prompt, self.negative], [self.layers])
         colors = panel.under("features.color")
         self.features.connect(panel, self.run, [*colors, panel.fields["features.average"]])
         self.attention.connect(panel, self.run, panel.under("attention.color"))
@@ -180,11 +185,16 @@ class Txt2Img:
             event = start(self.generate, [*inputs, *panel.components], outputs, show_progress="hidden")
             for section in (self.features, self.attention):
                 event = event.then(section.show, section.inputs, section.outputs)
+        self.compare.connect(inputs[1:])
         self.stop.click(self.cancel, [self.run], [self.stop], queue=False)
         self.words.select(self.enlarge, [self.run], [self.word], show_progress="hidden")
         self.save.click(self.write_dump, [self.run], [self.dump, self.dump_problem])
 
     # Handlers.
+
+    def show_layers(self, prompt: str, negative: str) -> str:
+        """What each block reads, where a prompt has layer prompts."""
+        return readout.layer_prompts(self.pipeline.unet, prompt, negative)
 
     def generate(
         self,
@@ -211,7 +221,7 @@ class Txt2Img:
                 "settings": self.panel.settings(values),
                 "negative": negative,
                 "steps": int(steps),
-                "seed": _seed(seed),
+                "seed": chosen_seed(seed),
                 "cfg": float(cfg),
                 "size": (int(height), int(width)),
             }
@@ -327,13 +337,3 @@ def _first(words: Sequence[tuple[Any, str]]) -> int:
 
 def _can_unselect() -> bool:
     return bool(ui.known(gr.Gallery, selected_index=None))
-
-
-def _seed(seed: float | None) -> int:
-    if seed is None or seed == -1:
-        return random.randrange(LARGEST_SEED)
-    if not 0 <= seed <= LARGEST_SEED:
-        raise ValueError(
-            f"Seed {int(seed)} is not possible; allowed: 0 to {LARGEST_SEED}, or -1 for a new one"
-        )
-    return int(seed)

@@ -17,6 +17,7 @@ from lib_unet_viz.cli import choices, files, progress, report
 from lib_unet_viz.dump import load_trace, save_trace
 from lib_unet_viz.grammar import BlockSpec
 from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.layer_prompt import LayerPrompt
 from lib_unet_viz.render import Rendered, save_png
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Half, Kind, Settings
 
@@ -31,7 +32,7 @@ MEGABYTE = 1_000_000
 
 def app(options: Namespace) -> None:
     """Open the page; returns when it is closed with Ctrl-C."""
-    from lib_unet_viz.app import launch
+    from lib_unet_viz.app.page import launch
 
     launch(model=options.model, port=options.port, browser=not options.no_browser)
 
@@ -42,8 +43,10 @@ def trace(options: Namespace) -> None:
     chosen = choices.settings(
         options, blocks=FEATURE_BLOCKS, attention=ATTENTION_BLOCKS, steps=f"1,{middle},{options.steps}"
     )
+    for text in (options.prompt, options.negative):
+        LayerPrompt.parse(text)
     with files.staging(options.out) as folder:
-        model = _load(options.model)
+        model = load(options.model)
         chosen = _existing(chosen, model)
         with progress.counting(options.steps, "sampling") as now:
             traced = model.generate(
@@ -60,7 +63,7 @@ def trace(options: Namespace) -> None:
             save_png(traced.picture, folder / "picture.png")
         save_trace(traced, folder / "trace.safetensors", budget=chosen.budget_mb * MEGABYTE)
         _sheets(traced, chosen, options, folder)
-    _said(traced, options.out)
+    said(traced, options.out)
 
 
 def vxa(options: Namespace) -> None:
@@ -74,7 +77,7 @@ def vxa(options: Namespace) -> None:
     with Image.open(options.image) as opened:
         picture = vxa_module.upright(opened)
     with files.staging(out.parent) as folder:
-        model = _load(options.model)
+        model = load(options.model)
         words = _positions(options, model.tokens(options.prompt))
         layer = options.layer
         if layer is None:
@@ -90,27 +93,27 @@ def vxa(options: Namespace) -> None:
             )
         [found] = heatmap.word_maps(traced, words, method=method)
         save_png(sheets.word_picture(picture, found, options.mode), folder / out.name)
-    _say(str(out))
+    say(str(out))
 
 
 def blocks(options: Namespace) -> None:
     """The names of a spec's blocks, or all that is known of them."""
     spec = BlockSpec.parse(options.spec)
-    model = _load(options.model)
+    model = load(options.model)
     names = spec.names(model.unet)
     if not options.json:
-        _say("\n".join(names))
+        say("\n".join(names))
         return
     height, width = options.size or (model.native_size, model.native_size)
     factor = model.pipe.vae_scale_factor
     latent = (height // factor, width // factor)
-    _say(_json([report.block(model.unet.blocks[name], latent) for name in names]))
+    say(_json([report.block(model.unet.blocks[name], latent) for name in names]))
 
 
 def show(options: Namespace) -> None:
     """What a dump holds."""
     dump = load_trace(options.dump)
-    _say(
+    say(
         json.dumps(report.contents(dump), indent=2, ensure_ascii=False) if options.json else report.text(dump)
     )
 
@@ -120,28 +123,28 @@ def render(options: Namespace) -> None:
     dump = load_trace(options.dump)
     dump.meta.setdefault("blocks", sorted({item.key.block for item in (*dump.features, *dump.attention)}))
     chosen = choices.settings(options, blocks="", attention="", steps="")
-    chosen = _all_recorded(chosen, dump, options)
+    chosen = all_recorded(chosen, dump, options)
     with files.staging(options.out) as folder:
         _sheets(dump, chosen, options, folder)
         if not any(folder.iterdir()):
             raise ValueError(f"nothing in {options.dump} fits; it holds {dump.features}, {dump.attention}")
-    _said(dump, options.out)
+    said(dump, options.out)
 
 
 def score(options: Namespace) -> None:
     """The model's and the maps' quality."""
     from lib_unet_viz.demo.score import score as measure
 
-    model = _load(options.model)
+    model = load(options.model)
     with progress.counting(1.0, "scoring") as now:
         found = measure(seed=options.seed, count=options.count, model=model, progress=now)
-    _say(_json(found) if options.json else report.scores(found, count=options.count))
+    say(_json(found) if options.json else report.scores(found, count=options.count))
 
 
 # Steps of these ------------------------------------------------------------------------------------------
 
 
-def _load(model: str | None) -> Pipeline:
+def load(model: str | None) -> Pipeline:
     with progress.waiting("loading the model"):
         return Pipeline.load(model)
 
@@ -156,7 +159,7 @@ def _existing(chosen: Settings, model: Pipeline) -> Settings:
     return replace(chosen, features=features, attention=attention)
 
 
-def _all_recorded(chosen: Settings, dump: Trace, options: Namespace) -> Settings:
+def all_recorded(chosen: Settings, dump: Trace, options: Namespace) -> Settings:
     """Whatever the options do not narrow: all halves, parts and kinds that the dump has."""
 
     halves: tuple[Half, ...] = options.halves or ("cond", "uncond")
@@ -205,15 +208,15 @@ def _positions(options: Namespace, texts: list[str]) -> dict[str, tuple[int, ...
     return {"tokens": places}
 
 
-def _said(traced: Trace, folder: Path) -> None:
+def said(traced: Trace, folder: Path) -> None:
     for note in traced.notes:
-        _say(f"note: {note}")
-    _say(f"{folder}{'' if str(folder).endswith('/') else '/'}")
+        say(f"note: {note}")
+    say(f"{folder}{'' if str(folder).endswith('/') else '/'}")
 
 
 def _json(values: Any) -> str:
     return json.dumps(values, indent=2, ensure_ascii=False)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     sys.stdout.write(f"{text}\n")

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, get_args
 
 import lib_unet_viz
 from lib_unet_viz import heatmap, settings, sheets, vxa
-from lib_unet_viz.cli import commands
+from lib_unet_viz.cli import commands, compare
 
 DESCRIPTION = "Show what happens inside a diffusion U-Net: block by block, step by step and word by word."
 SPECS = """
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unet-viz {lib_unet_viz.__version__}")
     add = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True).add_parser
-    for declare in (_app, _trace, _vxa, _blocks, _show, _render, _score):
+    for declare in (_app, _trace, _vxa, _blocks, _show, _render, _diff, _sweep, _score):
         declare(add)
     return parser
 
@@ -75,16 +75,14 @@ def _trace(add: Callable[..., Any]) -> None:
   unet-viz trace "a big red circle and a small blue square" --seed 7
   unet-viz trace "a red star" --blocks "IN00-OUT11(+2)" --at "1,5-20(+5)" --average mean --out star
   unet-viz trace "a red star" --no-features --attention IN07,M00 --parts QK,VQK --out star
+  unet-viz trace "a (~: IN00-OUT11: red ; OUT05-OUT11: blue :~) circle" --out layers
 {SPECS.rstrip()}
+prompts: a (~: IN00-OUT11: red ; M00: blue :~) circle: each block reads its own text
 """
     parser = _command(add, commands.trace, "make a picture and show what the U-Net held meanwhile", examples)
     parser.add_argument("prompt", metavar="PROMPT")
     _model(parser)
-    parser.add_argument("--negative", default="", metavar="TEXT", help="negative prompt")
-    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="(0)")
-    parser.add_argument("--steps", type=_count, default=30, metavar="N", help="sampling steps (30)")
-    parser.add_argument("--cfg", type=float, default=7.5, metavar="X", help="guidance scale (7.5)")
-    parser.add_argument("--size", type=_size, metavar="WxH", help="of the picture (the model's own)")
+    _run(parser)
     parser.add_argument("--blocks", metavar="SPEC", help=f"features of these ({commands.FEATURE_BLOCKS})")
     parser.add_argument("--at", metavar="STEPS", help="show these (the first, the middle and the last)")
     attention = f"attention of these ({commands.ATTENTION_BLOCKS})"
@@ -168,6 +166,40 @@ def _render(add: Callable[..., Any]) -> None:
     _folder(parser, "unet-viz-render", "gets the sheets")
 
 
+def _diff(add: Callable[..., Any]) -> None:
+    examples = f"""
+  unet-viz diff without/trace.safetensors with/trace.safetensors --out changed
+  unet-viz diff a.safetensors b.safetensors --blocks OUT11 --colors white/black --average 2-norm
+{SPECS.rstrip()}
+"""
+    parser = _command(add, compare.diff, "show what differs between two dumps: B less A", examples)
+    parser.add_argument("a", type=Path, metavar="A", help="a dump")
+    parser.add_argument("b", type=Path, metavar="B", help="another, of the same blocks, steps and size")
+    parser.add_argument("--absolute", action="store_true", help="|B - A| instead of B - A")
+    parser.add_argument("--blocks", metavar="SPEC", help="features of these (all that are there)")
+    parser.add_argument("--at", metavar="STEPS", help="only these (all that are there)")
+    parser.add_argument("--attention", metavar="SPEC", help="attention of these (all that are there)")
+    _selection(parser, heat=False)
+    _colors(parser)
+    _folder(parser, "unet-viz-diff", "gets comparison.png, difference.safetensors and the sheets")
+
+
+def _sweep(add: Callable[..., Any]) -> None:
+    examples = """
+  unet-viz sweep "a big red circle" --word red --out red
+  unet-viz sweep "a big circle" --word "bad anatomy" --steps 20 --seed 7
+"""
+    does = "show what a word does in each block alone, and what all blocks but one do"
+    parser = _command(add, compare.sweep, does, examples)
+    parser.add_argument(
+        "prompt", metavar="PROMPT", help="with the word; it comes after it if it is not there"
+    )
+    parser.add_argument("--word", required=True, metavar="X", help="a word or several")
+    _model(parser)
+    _run(parser)
+    _folder(parser, "unet-viz-sweep", "gets sheet.png, chart.png, sweep.json and each picture")
+
+
 def _score(add: Callable[..., Any]) -> None:
     examples = """
   unet-viz score
@@ -189,7 +221,15 @@ def _model(parser: Any) -> None:
     parser.add_argument("--model", metavar="PATH_OR_ID", help=what)
 
 
-def _selection(parser: Any) -> None:
+def _run(parser: Any) -> None:
+    parser.add_argument("--negative", default="", metavar="TEXT", help="negative prompt")
+    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="(0)")
+    parser.add_argument("--steps", type=_count, default=30, metavar="N", help="sampling steps (30)")
+    parser.add_argument("--cfg", type=float, default=7.5, metavar="X", help="guidance scale (7.5)")
+    parser.add_argument("--size", type=_size, metavar="WxH", help="of the picture (the model's own)")
+
+
+def _selection(parser: Any, *, heat: bool = True) -> None:
     parser.add_argument(
         "--parts", type=_words(settings.AttentionPart), metavar="A,B", help="Q, K, QK, VQK (QK)"
     )
@@ -199,8 +239,10 @@ def _selection(parser: Any) -> None:
     parser.add_argument("--average", choices=averages, help="one picture instead of all channels (none)")
     parser.add_argument("--no-features", action="store_true")
     parser.add_argument("--no-attention", action="store_true")
-    parser.add_argument("--no-heat", action="store_true", help="no heat map for each word")
-    _method(parser)
+    if heat:
+        parser.add_argument("--no-heat", action="store_true", help="no heat map for each word")
+        _method(parser)
+    parser.set_defaults(no_heat=not heat)
     parser.add_argument("--animate", action="store_true", help="also an animated WebP over the steps")
 
 

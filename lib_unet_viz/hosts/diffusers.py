@@ -12,6 +12,7 @@ ControlNet.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ __all__ = [
     "PipelineCalls",
     "attach",
     "describe",
+    "encode",
     "estimate",
     "load",
     "load_demo",
@@ -62,14 +64,14 @@ class PipelineCalls:
             step=place[0],
             total=place[1],
             sigma=_sigma(scheduler, index, timestep),
-            rows=self._rows(len(sample)),
+            rows=self.rows(len(sample)),
             size=(sample.shape[-2], sample.shape[-1]),
         )
 
-    def _rows(self, count: int) -> tuple[Row, ...]:
-        """Unconditional rows first: ``torch.cat([negative_prompt_embeds, prompt_embeds])``, each image by
-        image (pipeline_stable_diffusion.py, pipeline_stable_diffusion_img2img.py,
-        pipeline_stable_diffusion_xl*.py).
+    def rows(self, count: int) -> tuple[Row, ...]:
+        """What each of a call's rows is. Unconditional ones come first, each image by image:
+        ``torch.cat([negative_prompt_embeds, prompt_embeds])`` (pipeline_stable_diffusion.py,
+        pipeline_stable_diffusion_img2img.py, pipeline_stable_diffusion_xl*.py).
         """
         if not getattr(self.pipe, "do_classifier_free_guidance", False):
             return tuple(Row(image, "cond") for image in range(count))
@@ -108,6 +110,22 @@ def tokens(pipe: Any, prompt: str) -> list[str]:
     length = tokenizer.model_max_length
     ids = tokenizer(prompt, padding="max_length", max_length=length, truncation=True).input_ids
     return list(tokenizer.convert_ids_to_tokens(ids))
+
+
+def encode(pipe: Any, prompt: str) -> Sequence[Tensor]:
+    """What the pipeline's text encoders make of a prompt.
+
+    First the context (row, token, channel), of one row; of SDXL, third the pooled vector (row, channel).
+    """
+    arguments: dict[str, Any] = {
+        "device": pipe.unet.device,
+        "num_images_per_prompt": 1,
+        "do_classifier_free_guidance": False,
+    }
+    if "prompt_2" in inspect.signature(pipe.encode_prompt).parameters:
+        arguments["prompt_2"] = None
+    encoded: Sequence[Tensor] = pipe.encode_prompt(prompt, **arguments)
+    return encoded
 
 
 def describe(

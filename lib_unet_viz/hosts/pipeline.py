@@ -4,7 +4,6 @@ pictures.
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,15 +12,15 @@ from PIL import Image
 
 from lib_unet_viz.capture import Capture, estimate
 from lib_unet_viz.hosts import diffusers as host
+from lib_unet_viz.hosts.diffusers_prompts import LayerPrompts
 from lib_unet_viz.record import Recorder
+from lib_unet_viz.settings import Settings
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet
 from lib_unet_viz.vxa import default_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from lib_unet_viz.settings import Settings
 
 # Latent channels to RGB, then an offset, for quick previews of Stable Diffusion 1 (Birch-san, 2022).
 PREVIEW = np.array(
@@ -33,6 +32,11 @@ PREVIEW = np.array(
         [0.0, 0.0, 0.0],
     ],
     dtype=np.float32,
+)
+
+
+NOTHING = Settings.from_dict(
+    {"features": {"enabled": False}, "attention": {"enabled": False}, "heatmaps": False}
 )
 
 
@@ -86,20 +90,14 @@ class Pipeline:
     ) -> Trace:
         """Make one picture of size (height, width) and record what the settings ask for.
 
-        `progress(step, steps, preview)` is called after each step. Raises SpecError for wrong specs and
-        BudgetError for too much to keep, both before sampling; Cancelled when `cancelled()` turned true.
+        Both prompts may hold layer prompts. `progress(step, steps, preview)` is called after each step.
+        Raises SpecError for wrong specs and prompts and BudgetError for too much to keep, both before
+        sampling; Cancelled when `cancelled()` turned true.
         """
         height, width = size or (self.native_size, self.native_size)
         attached = host.attach(self.pipe)
-        meta = host.describe(
-            self.pipe,
-            prompt=prompt,
-            negative=negative,
-            seed=seed,
-            cfg=cfg,
-            model=self.name,
-            picture_size=[height, width],
-        )
+        prompts = LayerPrompts(self.pipe, prompt, negative)
+        meta = prompts.describe(seed=seed, cfg=cfg, model=self.name, picture_size=[height, width])
         recorder = Recorder(
             self.unet,
             **self._captures(settings),
@@ -115,10 +113,9 @@ class Pipeline:
                 progress(step + 1, steps, self.preview(values["latents"]))
             return {}
 
-        with recorder as trace, torch.no_grad():
+        with recorder as trace, prompts.contexts(), torch.no_grad():
             output = self.pipe(
-                prompt,
-                negative_prompt=negative or None,
+                **prompts.arguments,
                 num_inference_steps=steps,
                 guidance_scale=cfg,
                 height=height,
@@ -128,6 +125,13 @@ class Pipeline:
             )
         trace.picture = output.images[0]
         return trace
+
+    def picture(self, prompt: str, **options: Any) -> Image.Image:
+        """A picture and nothing else; options and errors as of `generate`."""
+        trace = self.generate(prompt, settings=NOTHING, **options)
+        if trace.picture is None:
+            raise RuntimeError("the pipeline made no picture")
+        return trace.picture
 
     def _captures(self, settings: Settings) -> dict[str, Any]:
         """What a Recorder is to record: what the settings ask for, and the means that word maps need."""
@@ -174,15 +178,7 @@ class Pipeline:
     @torch.no_grad()
     def denoise(self, latents: Iterable[torch.Tensor], *, timestep: int, prompt: str) -> None:
         """A run of the U-Net on each, conditional half; SDXL gets the pooled text and the picture's size."""
-        wanted = inspect.signature(self.pipe.encode_prompt).parameters
-        arguments: dict[str, Any] = {
-            "device": self.device,
-            "num_images_per_prompt": 1,
-            "do_classifier_free_guidance": False,
-        }
-        if "prompt_2" in wanted:
-            arguments["prompt_2"] = None
-        encoded = self.pipe.encode_prompt(prompt, **arguments)
+        encoded = host.encode(self.pipe, prompt)
         for latent in latents:
             extra = {}
             if len(encoded) == 4:

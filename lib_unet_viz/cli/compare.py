@@ -1,0 +1,87 @@
+"""What the commands `diff` and `sweep` do, from their parsed options."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lib_unet_viz import difference, naming, sheets
+from lib_unet_viz import sweep as sweep_module
+from lib_unet_viz.cli import choices, files, progress
+from lib_unet_viz.cli.commands import all_recorded, load, said, say
+from lib_unet_viz.dump import load_trace, save_trace
+from lib_unet_viz.render import Rendered, save_png
+from lib_unet_viz.settings import Settings
+from lib_unet_viz.trace import Trace
+
+
+def diff(options: Namespace) -> None:
+    """What differs between two dumps."""
+    before, after = load_trace(options.a), load_trace(options.b)
+    changed = difference.difference(before, after, absolute=options.absolute)
+    changed.meta.setdefault("blocks", sorted({i.key.block for i in (*changed.features, *changed.attention)}))
+    chosen = choices.settings(options, blocks="", attention="", steps="")
+    chosen = all_recorded(chosen, changed, options)
+    with files.staging(options.out) as folder:
+        made = _drawn(changed, chosen, folder)
+        if not made:
+            raise ValueError(f"nothing fits; both dumps hold {changed.features}, {changed.attention}")
+        if options.animate:
+            files.animate(made, folder)
+        if changed.picture is not None:
+            names = (options.a.stem, options.b.stem) if options.a.stem != options.b.stem else ("a", "b")
+            save_png(difference.comparison(before, after, labels=names), folder / "comparison.png")
+        save_trace(changed, folder / "difference.safetensors")
+    said(changed, options.out)
+
+
+def _drawn(changed: Trace, chosen: Settings, folder: Path) -> list[tuple[Rendered, Path]]:
+    """Every sheet that the settings ask for, as files."""
+    made: list[tuple[Rendered, Path]] = []
+
+    def keep(rendered: Rendered) -> None:
+        made.append((rendered, save_png(rendered.image, folder / f"{naming.name(rendered.key)}.png")))
+
+    for item in progress.each(sheets.chosen_features(changed, chosen.features), "drawing features"):
+        keep(difference.feature_sheet(changed, item, chosen.features))
+    for item_ in progress.each(sheets.chosen_attention(changed, chosen.attention), "drawing attention"):
+        keep(difference.attention_sheet(changed, item_, chosen.attention))
+    return made
+
+
+def sweep(options: Namespace) -> None:
+    """What a word does in each block; goes on where an earlier call with the same options stopped."""
+    if options.out.exists() and not options.out.is_dir():
+        raise files.OutputError(f"cannot write to {options.out}: it is a file, not a folder")
+    model = load(options.model)
+    swept = sweep_module.Sweep.of(options.prompt, options.word, model.unet)
+    run: dict[str, Any] = {
+        "negative": options.negative,
+        "seed": options.seed,
+        "steps": options.steps,
+        "cfg": options.cfg,
+        "size": options.size,
+    }
+
+    def draw(case: sweep_module.Case) -> Image.Image:
+        return model.picture(case.prompt, **run)
+
+    with progress.counting(len(swept.cases), "sweeping") as now:
+        found = sweep_module.run(
+            swept,
+            draw,
+            folder=options.out,
+            made_with={**run, "model": model.name},
+            progress=lambda done, total, case: now(done, f"{case.name} ({done + 1} of {total})"),
+        )
+    _said_sweep(found)
+    say(f"{options.out}{'' if str(options.out).endswith('/') else '/'}")
+
+
+def _said_sweep(found: sweep_module.Swept) -> None:
+    rows = zip(found.sweep.blocks, found.alone, found.missing, strict=True)
+    say(f"distance: {difference.DISTANCE}\nblock  alone  all but it")
+    say("\n".join(f"{name:<5}  {alone:5.1f}  {missing:10.1f}" for name, alone, missing in rows))

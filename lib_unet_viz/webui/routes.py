@@ -1,0 +1,232 @@
+"""Routes of our own beside the webui's API: what a model has, VXA, and a picture with its trace.
+
+They are there with `--api` only, and ask for the user and password of `--api-auth` as the webui's own do
+(modules/api/api.py). Binary results are base64: pictures are PNG, numbers are safetensors.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from secrets import compare_digest
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from modules import call_queue, processing, sd_samplers, sd_schedulers, shared
+
+from lib_unet_viz import tokens, vxa
+from lib_unet_viz.app.vxa_tab import SHOWN_SIZE, block_spec, draw, heat_map, layer_choices
+from lib_unet_viz.dump import save_trace
+from lib_unet_viz.hosts.webui import FACTOR, Generation
+from lib_unet_viz.hosts.webui_model import NoModelError, WebuiModel, loaded
+from lib_unet_viz.settings import Settings, SettingsError
+from lib_unet_viz.trace import Trace
+from lib_unet_viz.webui.schemas import (
+    LARGEST,
+    MULTIPLE,
+    SMALLEST,
+    AttentionLayer,
+    BlockShape,
+    Layers,
+    Token,
+    TraceRequest,
+    TraceResult,
+    VXARequest,
+    VXAResult,
+    numbers,
+    picture,
+    png,
+    text,
+)
+from lib_unet_viz.webui.tab import alone
+
+PREFIX = "/unet-viz/v1"
+JOB = "unet-viz-trace"
+LARGEST_MB = 512  # of maps in one answer
+
+
+def add(_: Any, app: FastAPI) -> None:
+    """Add the routes to the webui's application; to be called by `on_app_started`."""
+    if not shared.cmd_opts.api:
+        return
+    guarded = [Depends(_authorized)] if shared.cmd_opts.api_auth else []
+    router = APIRouter(prefix=PREFIX, dependencies=guarded, tags=["U-Net Viz"])
+    router.add_api_route("/layers", layers, methods=["GET"], response_model=Layers)
+    router.add_api_route("/vxa", look, methods=["POST"], response_model=VXAResult)
+    router.add_api_route("/trace", trace, methods=["POST"], response_model=TraceResult)
+    app.include_router(router)
+
+
+def layers(
+    width: int | None = Query(None, ge=SMALLEST, le=LARGEST, description="Of the picture, in pixels."),
+    height: int | None = Query(None, ge=SMALLEST, le=LARGEST, description="Of the picture, in pixels."),
+) -> Layers:
+    """The blocks and attention layers of the loaded checkpoint, and their shapes for a picture's size
+    (without one: the size that the checkpoint was trained on)."""
+    with _for_people():
+        model = loaded()
+        size = ((height or model.native_size) // FACTOR, (width or model.native_size) // FACTOR)
+        return Layers(
+            model=model.name,
+            native_size=model.native_size,
+            timesteps=model.timesteps,
+            vxa_default=vxa.default_layers(model),
+            blocks=list(_blocks(model, size)),
+            attention=list(_attention(model, size)),
+        )
+
+
+def look(request: VXARequest) -> VXAResult:
+    """Visualize Cross-Attention: which parts of the picture the words of the prompt attend to."""
+    with _for_people():
+        image = picture(request.image)
+        with alone(request.draws):
+            model = loaded()
+            indices = _indices(request, model.tokens(request.prompt))
+            seen = vxa.trace_picture(
+                model,
+                image,
+                request.prompt,
+                blocks=_spec(model, request.layers),
+                timestep=request.timestep,
+                noise_seed=request.noise_seed,
+                draws=request.draws,
+            )
+        seen.picture = vxa.prepare(image, max(SHOWN_SIZE, model.native_size))
+        heat, _ = heat_map(seen, indices, original=request.original)
+        texts = seen.meta["tokens"]["cond"]
+        return VXAResult(
+            image=png(draw(seen, heat, request.mode)),
+            model=model.name,
+            tokens=[Token(index=at, text=tokens.readable(texts[at])) for at in heat.positions],
+            layers=list(dict.fromkeys(f"{item.key.block}.{item.key.layer}" for item in seen.attention)),
+            heatmap=numbers({"heatmap": heat.values}) if request.numbers else None,
+        )
+
+
+def trace(request: TraceRequest) -> TraceResult:
+    """Make one picture and record what the settings ask for."""
+    with _for_people():
+        settings = _settings(request.settings)
+        values = _generation(request)
+        with _job(), closing(processing.StableDiffusionProcessingTxt2Img(**values)) as p:
+            p.is_api = True
+            with Generation(p, settings) as generation:
+                processed = processing.process_images(p)
+        if not processed.images:
+            raise HTTPException(status_code=409, detail="interrupted before there was a picture")
+        generation.trace.picture = processed.images[0]
+        return TraceResult(
+            image=png(processed.images[0]),
+            infotext=processed.infotexts[0],
+            seed=processed.all_seeds[0],
+            notes=generation.trace.notes,
+            trace=_dump(generation.trace),
+        )
+
+
+# The parts of these.
+
+
+@contextmanager
+def _for_people() -> Iterator[None]:
+    """What a request got wrong becomes a 422 with the reason; 503 where no checkpoint is loaded."""
+    try:
+        yield
+    except NoModelError as error:
+        raise HTTPException(status_code=503, detail=str(error)) from error
+    except ValueError as error:
+        raise HTTPException(status_code=422, detail=str(error)) from error
+
+
+def _authorized(credentials: HTTPBasicCredentials = Depends(HTTPBasic())) -> None:  # noqa: B008
+    """One of the users of `--api-auth user:password,...`."""
+    given = f"{credentials.username}:{credentials.password}".encode()
+    allowed = [compare_digest(given, entry.encode()) for entry in shared.cmd_opts.api_auth.split(",")]
+    if not any(allowed):
+        detail, headers = "Incorrect username or password", {"WWW-Authenticate": "Basic"}
+        raise HTTPException(status_code=401, detail=detail, headers=headers)
+
+
+def _blocks(model: WebuiModel, size: tuple[int, int]) -> Iterator[BlockShape]:
+    for block in model.unet.blocks.values():
+        before, after = block.shapes(size)
+        yield BlockShape(
+            name=block.name, input=list(before), output=list(after), heads=block.heads, cross=block.cross
+        )
+
+
+def _attention(model: WebuiModel, size: tuple[int, int]) -> Iterator[AttentionLayer]:
+    for site in model.unet.sites:
+        height, width = site.size(size)
+        name = f"{site.block}.{site.layer}"
+        yield AttentionLayer(name=name, kind=site.kind, heads=site.heads, height=height, width=width)
+
+
+def _spec(model: WebuiModel, wanted: str) -> str:
+    """A block spec, or one of the words `default` and `all`."""
+    choices = layer_choices(model)
+    return block_spec(choices, [wanted]) if wanted in choices else wanted
+
+
+def _indices(request: VXARequest, texts: list[str]) -> str:
+    """Indices of the words or tokens asked for, as text. Raises ValueError for both, SpecError for others."""
+    if request.words and request.tokens:
+        raise ValueError("give words or tokens, not both")
+    found = list(request.tokens)
+    for positions in tokens.select(texts, request.words).values():
+        found += positions
+    indices = ", ".join(map(str, found))
+    tokens.indices(indices, texts)
+    return indices
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    settings = Settings.asked(values)
+    if not settings.enabled:
+        raise SettingsError(
+            'nothing is to be recorded: name "features", "attention" or "heatmaps", as in '
+            '{"features": {"blocks": "IN02,M00", "steps": "1,4"}, "heatmaps": true}'
+        )
+    if settings.features.dump or settings.attention.dump:
+        raise SettingsError("this route writes no dumps: the trace is in the answer")
+    if settings.budget_mb > LARGEST_MB and "budget_mb" in values:
+        raise SettingsError(f"budget_mb is {settings.budget_mb}; allowed: up to {LARGEST_MB}")
+    return replace(settings, budget_mb=min(settings.budget_mb, LARGEST_MB))
+
+
+def _generation(request: TraceRequest) -> dict[str, Any]:
+    """What describes the generation to the webui, with nothing saved. Raises ValueError."""
+    for side in (request.width, request.height):
+        if side % MULTIPLE:
+            raise ValueError(f"width and height are multiples of {MULTIPLE}, not {side}")
+    _check("sampler_name", request.sampler_name, list(sd_samplers.all_samplers_map))
+    _check("scheduler", request.scheduler, [scheduler.label for scheduler in sd_schedulers.schedulers])
+    values = {name: getattr(request, name) for name in request.GENERATION}
+    return {**values, "do_not_save_samples": True, "do_not_save_grid": True}
+
+
+def _check(name: str, value: str, allowed: list[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+
+
+@contextmanager
+def _job() -> Iterator[None]:
+    """In the webui's queue, as its own generations are (modules/api/api.py, text2imgapi)."""
+    with call_queue.queue_lock:
+        shared.state.begin(job=JOB)
+        try:
+            yield
+        finally:
+            shared.state.end()
+            shared.total_tqdm.clear()
+
+
+def _dump(recorded: Trace) -> str:
+    with tempfile.TemporaryDirectory(prefix="unet-viz-") as folder:
+        return text(save_trace(recorded, Path(folder) / "trace").read_bytes())

@@ -1,0 +1,197 @@
+"""The VXA tab where models come and go, as in a webui; and what requests to our routes may hold."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+gr = pytest.importorskip("gradio")
+
+from PIL import Image  # noqa: E402
+from standin import StandIn, TinyUNet  # noqa: E402
+
+from lib_unet_viz import vxa  # noqa: E402
+from lib_unet_viz.app.runs import Runs  # noqa: E402
+from lib_unet_viz.app.style import PARTS_CSS  # noqa: E402
+from lib_unet_viz.app.vxa_tab import ALL_LAYERS, DEFAULT_LAYERS, MODES, VXA, block_spec  # noqa: E402
+from lib_unet_viz.unet import UNet  # noqa: E402
+from lib_unet_viz.webui import schemas  # noqa: E402
+
+# gradio leaves event loops and their sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tidy() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+class Webui:
+    """A host whose model is loaded late and may be replaced; `held` while it works."""
+
+    def __init__(self) -> None:
+        self.model: StandIn | None = None
+        self.held, self.uses = False, 0
+
+    def loaded(self) -> Any:
+        if self.model is None:
+            raise ValueError("No checkpoint is loaded yet")
+        return self.model
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        self.held, self.uses = True, self.uses + 1
+        yield
+        self.held = False
+
+
+class Shallow(StandIn):
+    """Another checkpoint: its first input blocks have no attention, and its schedule is shorter."""
+
+    timesteps = 100
+
+    def __init__(self) -> None:
+        super().__init__()
+        module: Any = TinyUNet().requires_grad_(False)
+        for part in module.input_blocks:
+            part.transformer = None
+        self.module, self.unet = module, UNet.of(module)
+
+
+@pytest.fixture
+def webui() -> Webui:
+    return Webui()
+
+
+@pytest.fixture
+def tab(webui: Webui) -> VXA:
+    made = VXA(webui.loaded, Runs(), alone=webui.alone, interrupt=lambda: None)
+    with gr.Blocks(analytics_enabled=False):
+        made.build()
+    return made
+
+
+def look(tab: VXA, layers: list[str]) -> tuple[Any, str, str]:
+    picture = Image.effect_noise((96, 128), 90)
+    return tab.visualize(picture, "hat, neck", "1", layers, 50, 0, False, MODES[0])
+
+
+def test_the_tab_is_there_before_a_model_is(tab: VXA) -> None:
+    assert [choice for choice, _ in tab.layer.choices] == [DEFAULT_LAYERS, ALL_LAYERS]
+    assert "No checkpoint is loaded yet" in look(tab, [DEFAULT_LAYERS])[1]
+    update, indices = tab.tokenise("hat, neck", [])
+    assert (update["choices"], indices) == ([], "")
+    assert "No checkpoint is loaded yet" in tab.type_indices("1", "hat, neck", [])[1]["value"]
+
+
+def test_layers_and_timesteps_follow_the_model(webui: Webui, tab: VXA) -> None:
+    webui.model = StandIn()
+    tokens, layers, timestep = tab.refresh("hat, neck", ["1 hat"], ["IN01"], 350)
+    assert tokens["choices"] == ["1 hat", "2 ,", "3 neck"]
+    assert "IN01" in layers["choices"]
+    assert layers["value"] == ["IN01"]
+    assert (timestep["maximum"], timestep["value"]) == (999, 350)
+    webui.model = Shallow()
+    _, layers, timestep = tab.refresh("hat, neck", ["1 hat"], ["IN01"], 350)
+    assert "IN01" not in layers["choices"]
+    assert layers["value"] == [DEFAULT_LAYERS]
+    assert (timestep["maximum"], timestep["value"]) == (99, 99)
+
+
+def test_a_layer_that_the_new_model_lacks_is_named(webui: Webui, tab: VXA) -> None:
+    webui.model = StandIn()
+    first = look(tab, ["IN01"])
+    assert "1 layer" in first[1]
+    webui.model = Shallow()
+    said = look(tab, ["IN01"])[1]
+    assert "no layer" in said
+    assert "OUT00" in said
+    assert look(tab, [DEFAULT_LAYERS])[0].tobytes() != first[0].tobytes()
+
+
+def test_the_model_works_alone(webui: Webui, tab: VXA) -> None:
+    class Watched(StandIn):
+        def denoise(self, *args: Any, **kwargs: Any) -> None:
+            assert webui.held
+            super().denoise(*args, **kwargs)
+
+    webui.model = Watched()
+    look(tab, [ALL_LAYERS])
+    assert webui.uses == 1
+    assert not webui.held
+
+
+def test_a_block_spec_of_several_layers() -> None:
+    choices = {"default": "M00", "all": "", "IN01": "IN01", "OUT00.1": "OUT00.1"}
+    assert block_spec(choices, ["IN01", "OUT00.1"]) == "IN01,OUT00.1"
+    assert block_spec(choices, ["IN01", "all"]) == ""
+
+
+def test_the_webuis_pieces_need_no_demo_and_no_diffusers() -> None:
+    code = (
+        "import sys, lib_unet_viz.app.vxa_tab, lib_unet_viz.app.style\n"
+        "heavy = ('lib_unet_viz.demo', 'diffusers', 'transformers')\n"
+        "print([name for name in sys.modules if name.startswith(heavy)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_style_reaches_nothing_of_the_page_around() -> None:
+    """A webui's page has many elements; ours have classes of their own, and ids that begin with vxa."""
+    selectors = re.findall(r"([^{}]+)\{", PARTS_CSS)
+    assert len(selectors) > 10
+    for selector in (part.strip() for text in selectors for part in text.split(",")):
+        assert re.match(r"\.uv-|#vxa-", selector), selector
+
+
+def encoded(picture: Image.Image) -> str:
+    return schemas.png(picture)
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+def test_a_picture_in_base64(prefix: str) -> None:
+    picture = Image.effect_noise((20, 10), 80).convert("RGB")
+    assert np.array_equal(np.asarray(schemas.picture(prefix + encoded(picture))), np.asarray(picture))
+
+
+@pytest.mark.parametrize("text", ["", "%%%", base64.b64encode(b"no picture").decode()])
+def test_what_is_no_picture(text: str) -> None:
+    with pytest.raises(ValueError, match="no picture in base64"):
+        schemas.picture(text)
+
+
+def test_a_picture_cut_short() -> None:
+    file = io.BytesIO()
+    Image.effect_noise((200, 200), 80).save(file, "PNG")
+    with pytest.raises(ValueError, match="no picture"):
+        schemas.picture(base64.b64encode(file.getvalue()[:2000]).decode())
+
+
+def test_a_picture_that_is_too_large_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemas, "MOST_PIXELS", 99)
+    with pytest.raises(ValueError, match="20 x 10 pixels; allowed: 99"):
+        schemas.picture(encoded(Image.new("RGB", (20, 10))))
+
+
+def test_requests_name_what_they_do_not_know() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    with pytest.raises(pydantic.ValidationError, match="word"):
+        schemas.VXARequest(image="", prompt="hat", word="hat")  # type: ignore[call-arg]
+    request = schemas.VXARequest(image="", prompt="hat")
+    assert (request.timestep, request.draws) == (vxa.DEFAULT_TIMESTEP, vxa.DRAWS)
