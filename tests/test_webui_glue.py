@@ -18,11 +18,12 @@ from PIL import Image
 
 pytest.importorskip("gradio")
 ROOT = Path(__file__).parents[1]
-GLUE = ("modules", "lib_unet_viz.webui.script")
+# Bind names of `modules` when they are imported.
+GLUE = ("modules", "lib_unet_viz.webui", "lib_unet_viz.hosts.webui_model")
 
 
 def _forget() -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "modules" or name in GLUE]:
+    for name in [name for name in sys.modules if f"{name}.".startswith(tuple(f"{glue}." for glue in GLUE))]:
         del sys.modules[name]
 
 
@@ -63,6 +64,18 @@ def test_the_always_on_script_is_off_unless_chosen(modules: Any) -> None:
     assert Dropdown().show(True) is True
     modules.shared.opts.data["unet_viz_always_on"] = True
     assert AlwaysOn().show(False) is modules.scripts.AlwaysVisible
+
+
+@pytest.mark.parametrize("api", [False, True])
+def test_there_are_routes_only_with_the_api(modules: Any, api: bool) -> None:
+    fastapi = pytest.importorskip("fastapi")
+    from lib_unet_viz.webui import routes
+
+    modules.shared.cmd_opts.api = api
+    app = fastapi.FastAPI()
+    routes.add(None, app)
+    found = {path for path in app.openapi()["paths"] if path.startswith("/unet-viz/v1/")}
+    assert found == ({f"/unet-viz/v1/{name}" for name in ("layers", "trace", "vxa")} if api else set())
 
 
 # A generation, as the webui's denoiser makes it.

@@ -26,3 +26,7 @@ def save_image(
     save_to_dirs=None,
 ):
     saved.append({"path": path, "forced_filename": forced_filename, "suffix": suffix, "info": info})
+
+
+def read_info_from_image(image):
+    return image.info.get("parameters"), {}

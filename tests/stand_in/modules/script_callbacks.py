@@ -60,3 +60,7 @@ def on_ui_settings(callback, *, name=None):
 
 def on_ui_tabs(callback, *, name=None):
     callback_map["ui_tabs"].append(callback)
+
+
+def on_after_component(callback, *, name=None):
+    callback_map["after_component"].append(callback)

@@ -7,9 +7,9 @@ from typing import Any
 
 from modules.options import OptionInfo, Options
 
-__all__ = ["OptionInfo", "cmd_opts", "opts", "sd_model"]
+__all__ = ["OptionInfo", "cmd_opts", "device", "opts", "sd_model", "state", "total_tqdm"]
 
-cmd_opts: Any = SimpleNamespace(webui_is_non_local=False, hide_ui_dir_config=False, api=True)
+cmd_opts: Any = SimpleNamespace(webui_is_non_local=False, hide_ui_dir_config=False, api=True, api_auth=None)
 opts: Any = Options(
     {
         "outdir_samples": OptionInfo(""),
@@ -19,3 +19,6 @@ opts: Any = Options(
     set(),
 )
 sd_model: Any = None
+device: Any = "cpu"
+state: Any = SimpleNamespace(job="", begin=lambda job: None, end=lambda: None, interrupted=False)
+total_tqdm: Any = SimpleNamespace(clear=lambda: None)

@@ -1,0 +1,17 @@
+"""Stands in for the webui's modules/ui_components.py."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+class ToolButton(gr.Button):
+    """A small button."""
+
+    def __init__(self, *args, **kwargs):
+        kwargs.pop("tooltip", None)
+        super().__init__(*args, **kwargs)
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
