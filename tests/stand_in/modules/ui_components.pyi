@@ -12,6 +12,7 @@ class ToolButton(gr.Button):
         super().__init__(*args, **kwargs)
     from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
