@@ -10,7 +10,9 @@ class ToolButton(gr.Button):
     def __init__(self, *args, **kwargs):
         kwargs.pop("tooltip", None)
         super().__init__(*args, **kwargs)
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
 
     if TYPE_CHECKING:
