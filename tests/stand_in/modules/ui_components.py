@@ -5,9 +5,9 @@ from __future__ import annotations
 import gradio as gr
 
 
-class ToolButton(gr.Button):
-    """A small button."""
+class ToolButton:
+    """A small button. Not a subclass of gradio's: that would write a .pyi file beside this one."""
 
-    def __init__(self, *args, **kwargs):
+    def __new__(cls, *args, **kwargs):
         kwargs.pop("tooltip", None)
-        super().__init__(*args, **kwargs)
+        return gr.Button(*args, **kwargs)
