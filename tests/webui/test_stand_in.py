@@ -65,7 +65,7 @@ def offered() -> list[str]:
 def _defined(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.ClassDef):
         methods = [f"{node.name}.{one.name}" for one in node.body if isinstance(one, ast.FunctionDef)]
-        return [node.name, *(name for name in methods if not name.endswith(("__init__", "__getattr__")))]
+        return [node.name, *(name for name in methods if not name.endswith("__"))]
     if isinstance(node, ast.FunctionDef):
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
