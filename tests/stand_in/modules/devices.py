@@ -1,0 +1,18 @@
+"""Stands in for the webui's modules/devices.py."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+
+dtype_vae = torch.float32
+unet_needs_upcast = False
+
+
+def autocast(disable=False):
+    return nullcontext()
+
+
+def without_autocast(disable=False):
+    return nullcontext()

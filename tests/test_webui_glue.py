@@ -1,0 +1,263 @@
+"""The webui's side without a webui: its `modules` are stood in for, its U-Net is Stable Diffusion's own code.
+
+A real webui is asked in tests/webui/, which also compares the stand-in with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("gradio")
+ROOT = Path(__file__).parents[1]
+# Bind names of `modules` when they are imported.
+GLUE = ("modules", "lib_unet_viz.webui", "lib_unet_viz.hosts.webui_model")
+
+
+def _forget() -> None:
+    for name in [name for name in sys.modules if f"{name}.".startswith(tuple(f"{glue}." for glue in GLUE))]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """The stand-in as `modules`, fresh, with a data folder of its own."""
+    _forget()
+    monkeypatch.syspath_prepend(ROOT / "tests" / "stand_in")
+    names = ("shared", "scripts", "script_callbacks", "processing", "images", "sd_unet", "paths_internal")
+    loaded = SimpleNamespace(**{name: importlib.import_module(f"modules.{name}") for name in names})
+    loaded.paths_internal.data_path = str(tmp_path)
+    yield loaded
+    _forget()
+
+
+# Loading.
+
+
+def test_what_the_webui_loads_registers(modules: Any) -> None:
+    source = ROOT / "scripts" / "unet_viz.py"
+    names: dict[str, Any] = {"__name__": "unet_viz"}
+    exec(compile(source.read_text(encoding="utf-8"), str(source), "exec"), names)  # noqa: S102  as the webui does
+    registered = modules.script_callbacks.callback_map
+    assert {"ui_settings", "before_ui", "cfg_denoiser", "cfg_after_cfg", "script_unloaded"} <= set(registered)
+    found = {
+        value().title()
+        for value in names.values()
+        if isinstance(value, type) and issubclass(value, modules.scripts.Script)
+    }
+    assert found == {"U-Net Viz", "U-Net Viz (always on)"}
+
+
+def test_the_always_on_script_is_off_unless_chosen(modules: Any) -> None:
+    from lib_unet_viz.webui.script import AlwaysOn, Dropdown, add_options
+
+    add_options()
+    assert AlwaysOn().show(False) is False
+    assert Dropdown().show(True) is True
+    modules.shared.opts.data["unet_viz_always_on"] = True
+    assert AlwaysOn().show(False) is modules.scripts.AlwaysVisible
+
+
+@pytest.mark.parametrize("api", [False, True])
+def test_there_are_routes_only_with_the_api(modules: Any, api: bool) -> None:
+    fastapi = pytest.importorskip("fastapi")
+    from lib_unet_viz.webui import routes
+
+    modules.shared.cmd_opts.api = api
+    app = fastapi.FastAPI()
+    routes.add(None, app)
+    found = {path for path in app.openapi()["paths"] if path.startswith("/unet-viz/v1/")}
+    assert found == ({f"/unet-viz/v1/{name}" for name in ("layers", "trace", "vxa")} if api else set())
+
+
+# A generation, as the webui's denoiser makes it.
+
+
+def generation(unet: Any, *, subs: list[int], order: Callable[..., Iterator[list[Any]]], **asked: Any) -> Any:
+    """A trace of two steps whose U-Net calls `order` makes of the rows' contexts."""
+    from lib_unet_viz.hosts import webui
+    from lib_unet_viz.settings import Settings
+
+    p = request(unet, batch_size=len(subs))
+    wanted = {"features": {"blocks": "M00", "halves": ["cond", "uncond"]}, **asked}
+    rows = sum(subs) + len(subs)
+    contexts = torch.randn(rows, 7, 128, generator=torch.Generator().manual_seed(1))
+    with webui.Generation(p, Settings.asked(wanted)) as running:
+        for step in range(2):
+            webui.before_denoiser(denoiser_call(p, step=step, subs=subs, rows=rows))
+            for chosen in order(rows, len(subs)):
+                latent = torch.zeros(len(chosen), 4, 8, 8)
+                unet(latent, timesteps=torch.full((len(chosen),), 5.0), context=contexts[chosen])
+            webui.after_denoiser()
+    return running.trace, contexts
+
+
+def request(unet: Any, **values: Any) -> Any:
+    model = SimpleNamespace(model=SimpleNamespace(diffusion_model=unet), sd_checkpoint_info=None)
+    defaults = {
+        "sd_model": model,
+        "iteration": 0,
+        "n_iter": 1,
+        "batch_size": 1,
+        "steps": 2,
+        "height": 64,
+        "width": 64,
+        "sampler_name": "Euler",
+        "cfg_scale": 5.0,
+        "prompts": [],
+        "negative_prompts": [],
+        "override_settings": {},
+        "extra_generation_params": {},
+    }
+    return Request(**{**defaults, **values})
+
+
+class Request:
+    """A request for pictures (`p`); not a SimpleNamespace, since the extension refers to it weakly."""
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)
+
+
+def denoiser_call(p: Any, *, step: int, subs: list[int], rows: int) -> Any:
+    cond = SimpleNamespace(batch=[[None] * count for count in subs])
+    config = SimpleNamespace(options={})
+    sampler = SimpleNamespace(sampler_extra_args={"cond": cond}, config=config, funcname="sample_euler")
+    denoiser = SimpleNamespace(p=p, step=step, steps=2, total_steps=2, sampler=sampler)
+    return SimpleNamespace(denoiser=denoiser, x=torch.zeros(rows, 4, 8, 8), sigma=torch.tensor([2.0 - step]))
+
+
+def together(rows: int, images: int) -> Iterator[list[int]]:
+    yield list(range(rows))
+
+
+def in_batches(rows: int, images: int) -> Iterator[list[int]]:
+    """Batch cond/uncond off."""
+    for start in range(0, rows, images):
+        yield list(range(start, min(start + images, rows)))
+
+
+def without_uncond(rows: int, images: int) -> Iterator[list[int]]:
+    """NGMS, skip early cond."""
+    yield list(range(rows - images))
+
+
+@pytest.mark.parametrize("order", [together, in_batches, without_uncond], ids=lambda order: order.__name__)
+@pytest.mark.parametrize("subs", [[1], [1, 1], [2], [2, 1], [3, 3]], ids=str)
+def test_rows_are_told_apart(modules: Any, ldm_unet: Any, subs: list[int], order: Any) -> None:
+    trace, contexts = generation(ldm_unet, subs=subs, order=order)
+    labels = [("cond", sub, image) for image, count in enumerate(subs) for sub in range(count)]
+    if order is not without_uncond:
+        labels += [("uncond", 0, image) for image in range(len(subs))]
+    for step in (1, 2):
+        found = trace.features.all(step=step)
+        assert sorted((i.key.half, i.key.sub, i.key.image) for i in found) == sorted(labels)
+    for row, (half, sub, image) in enumerate(labels):
+        item = trace.features.one(step=1, half=half, sub=sub, image=image)
+        torch.testing.assert_close(
+            item.data.float(), alone(ldm_unet, contexts[row : row + 1]), rtol=1e-3, atol=1e-3
+        )
+
+
+def alone(unet: Any, context: torch.Tensor) -> torch.Tensor:
+    """The middle block's output of one row in a call of its own."""
+    seen: list[torch.Tensor] = []
+    with unet.middle_block.register_forward_hook(lambda module, args, output: seen.append(output[0].clone())):
+        unet(torch.zeros(1, 4, 8, 8), timesteps=torch.tensor([5.0]), context=context)
+    return seen[0]
+
+
+def hooks(unet: Any) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in unet.modules())
+
+
+def test_no_hook_is_left_when_a_run_ends_in_mid_step(modules: Any, ldm_unet: Any) -> None:
+    from lib_unet_viz.hosts import webui
+    from lib_unet_viz.settings import Settings
+
+    p = request(ldm_unet)
+    running = webui.Generation(p, Settings.asked({"features": {"blocks": "M00"}}))
+
+    def run() -> None:
+        with running:
+            webui.before_denoiser(denoiser_call(p, step=0, subs=[1], rows=2))
+            assert hooks(ldm_unet) > 0
+            raise RuntimeError("in mid-run")
+
+    with pytest.raises(RuntimeError, match="in mid-run"):
+        run()
+    assert hooks(ldm_unet) == 0
+
+
+def test_another_requests_steps_are_not_recorded(modules: Any, ldm_unet: Any) -> None:
+    from lib_unet_viz.hosts import webui
+    from lib_unet_viz.settings import Settings
+
+    p, inner = request(ldm_unet), request(ldm_unet)
+    with webui.Generation(p, Settings.asked({"features": {"blocks": "M00"}})) as running:
+        webui.before_denoiser(denoiser_call(inner, step=0, subs=[1], rows=2))
+        assert hooks(ldm_unet) == 0
+        ldm_unet(torch.zeros(2, 4, 8, 8), timesteps=torch.zeros(2), context=torch.zeros(2, 7, 128))
+        webui.after_denoiser()
+    assert not running.trace.features
+
+
+def test_with_another_u_net_there_is_a_note_and_no_hook(modules: Any, ldm_unet: Any) -> None:
+    modules.sd_unet.current_unet = object()
+    trace, _ = generation(ldm_unet, subs=[1], order=together)
+    assert not trace.features
+    assert any("TensorRT" in note for note in trace.notes)
+
+
+# Paths.
+
+
+def test_dumps_go_below_the_outputs_folder(modules: Any, tmp_path: Path) -> None:
+    from lib_unet_viz.webui import paths
+
+    assert paths.folder("").parent == tmp_path / "outputs" / "unet-viz"
+    assert paths.folder("mine") == tmp_path / "outputs" / "mine"
+    assert paths.folder("/elsewhere") == Path("/elsewhere").resolve()
+
+
+@pytest.mark.parametrize("shut", ["webui_is_non_local", "hide_ui_dir_config"])
+@pytest.mark.parametrize("path", ["/elsewhere", "../out", "a/../../out", "~/out"])
+def test_paths_elsewhere_are_refused_where_others_can_reach_the_webui(
+    modules: Any, shut: str, path: str
+) -> None:
+    from lib_unet_viz.settings import SettingsError
+    from lib_unet_viz.webui import paths
+
+    setattr(modules.shared.cmd_opts, shut, True)
+    with pytest.raises(SettingsError, match="outside the outputs folder"):
+        paths.folder(path)
+    assert paths.folder("mine").name == "mine"
+
+
+# Results.
+
+
+def test_sheets_follow_their_pictures_with_full_infotexts(modules: Any, ldm_unet: Any) -> None:
+    from lib_unet_viz.settings import Settings
+    from lib_unet_viz.webui import results
+
+    trace, _ = generation(ldm_unet, subs=[1, 1], order=together)
+    p = modules.processing.StableDiffusionProcessing(all_seeds=[3, 4], outpath_samples="")
+    pictures = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    texts = [f"a circle\nSteps: 2, Seed: {seed}" for seed in (3, 4)]
+    processed = modules.processing.Processed(p, list(pictures), infotexts=list(texts))
+    settings = Settings.asked({"features": {"blocks": "M00", "steps": "2"}})
+    results.add(processed, p, trace, settings)
+    assert len(processed.images) == len(processed.infotexts) > 2
+    at = [processed.images.index(picture) for picture in pictures]
+    assert at == [0, len(processed.images) // 2]
+    assert [text.count("Seed: 3") for text in processed.infotexts[: at[1]]] == [1] * at[1]
+    assert all("Seed: 4" in text for text in processed.infotexts[at[1] :])
