@@ -23,6 +23,7 @@ from lib_unet_viz.trace import Half
 from lib_unet_viz.unet import AttentionSite
 
 Texts = tuple[str, ...]  # one for each image of the batch
+HALVES: tuple[Half, Half] = ("cond", "uncond")
 PROMPTS: Mapping[bool, Mapping[Half, str]] = {  # attributes of `p`, by whether it is the hires pass
     False: {"cond": "prompts", "uncond": "negative_prompts"},
     True: {"cond": "hr_prompts", "uncond": "hr_negative_prompts"},
@@ -104,8 +105,9 @@ class Layers:
         for read in reading.values():
             if read not in shared:
                 halves = {
-                    "cond": _multicond(self._conditioning(current, params, "cond", read[0]), step),
-                    "uncond": _cond(self._conditioning(current, params, "uncond", read[1]), step),
+                    half: _contexts(half, self._conditioning(current, params, half, texts), step)
+                    for half, texts in zip(HALVES, read, strict=True)
+                    if any(row.half == half for row in rows)
                 }
                 shared[read] = _stacked([halves[row.half][row.image - first][_sub(row)] for row in rows])
         return {block: shared[read] for block, read in reading.items()}
@@ -193,20 +195,15 @@ def _weights(text: str) -> list[float]:
     return [float(weight) for _, weight in indexes[0]]
 
 
-def _multicond(conditioning: Any, step: int) -> list[list[Tensor]]:
-    """By image and AND-subprompt, the context (token, channel) at a step."""
+def _contexts(half: Half, conditioning: Any, step: int) -> list[list[Tensor]]:
+    """By image and AND-subprompt, the context (token, channel) at a step; a negative prompt has one part."""
     from modules import prompt_parser
 
+    if half == "uncond":
+        return [[row] for row in _crossattn(prompt_parser.reconstruct_cond_batch(conditioning, step))]
     places, tensor = prompt_parser.reconstruct_multicond_batch(conditioning, step)
     rows = _crossattn(tensor)
     return [[rows[index] for index, _ in parts] for parts in places]
-
-
-def _cond(conditioning: Any, step: int) -> list[list[Tensor]]:
-    """By image, the unconditional context (token, channel) at a step, once."""
-    from modules import prompt_parser
-
-    return [[row] for row in _crossattn(prompt_parser.reconstruct_cond_batch(conditioning, step))]
 
 
 def _crossattn(conditioning: Any) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from lib_unet_viz.grammar import BlockSpec, StepSpec
+from lib_unet_viz.hosts.webui_loaded import loaded_unet
 from lib_unet_viz.settings import Settings
 
 ALWAYS_ON_OPTION = "unet_viz_always_on"  # of the Settings page
@@ -47,12 +49,23 @@ def applied(p: Any, settings: Settings) -> Settings:
 
 
 def _extend(module: Any) -> None:
-    axes = (("Layers", "blocks"), ("Steps", "steps"), ("Word", "word"))
+    axes = (("Layers", "blocks", _check_blocks), ("Steps", "steps", _check_steps), ("Word", "word", None))
     labels = {option.label for option in module.axis_options}
-    for label, name in axes:
+    for label, name, check in axes:
         title = f"[U-Net Viz] {label}"
         if title not in labels:
-            module.axis_options.append(module.AxisOption(title, str, _setter(name)))
+            module.axis_options.append(module.AxisOption(title, str, _setter(name), confirm=check))
+
+
+def _check_blocks(p: Any, values: list[str]) -> None:
+    """Before a plot begins: it only logs what goes wrong in a cell. Raises SpecError."""
+    for value in values:
+        BlockSpec.parse(value).sites(loaded_unet(p.sd_model))
+
+
+def _check_steps(_: Any, values: list[str]) -> None:
+    for value in values:
+        StepSpec.parse(value)
 
 
 def _setter(name: str) -> Any:

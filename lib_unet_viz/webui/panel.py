@@ -41,14 +41,23 @@ class ScriptPanel:
             return Settings.asked(values[0])
         if len(values) != len(self.components) or values[0] is None:
             raise SettingsError(
-                'the script takes one argument, an object such as {"features": {"blocks": "IN02,M00"}}; '
+                f"{_shortened(values)} was given; the script takes one argument, an object such as "
+                '{"features": {"blocks": "IN02,M00"}}; '
                 f"its names: {', '.join(Settings().to_dict())}"
             )
         return self.panel.settings(values)
 
-    def infotext_fields(self) -> list[tuple[Any, Callable[[Mapping[str, Any]], Any]]]:
-        """Pairs for `Script.infotext_fields`: each component and how its value is found in an infotext."""
-        return [(component, _reader(path)) for path, component in self.panel.fields.items()]
+    def infotext_fields(self, title: str, *, chosen: bool) -> list[tuple[Any, Callable[[Any], Any]]]:
+        """Pairs for `Script.infotext_fields`: each component and how its value is found in an infotext.
+
+        chosen: this is the dropdown's panel, which takes what the script `title` made; else what others did.
+        """
+
+        def mine(path: str) -> Callable[[Mapping[str, Any]], Any]:
+            read = _reader(path)
+            return lambda found: read(found) if (found.get("Script") == title) == chosen else None
+
+        return [(component, mine(path)) for path, component in self.panel.fields.items()]
 
 
 def build(defaults: Settings, *, name: str) -> ScriptPanel:
@@ -120,6 +129,12 @@ def read(text: str) -> Settings:
         return Settings.restored(json.loads(text))
     except json.JSONDecodeError as error:
         raise SettingsError(f"{INFOTEXT}: {text!r} is no JSON: {error}") from error
+
+
+def _shortened(values: Sequence[Any]) -> str:
+    """The first of what was given, for a message."""
+    text = repr(values[0]) if values else "nothing"
+    return text if len(text) <= 80 else f"{text[:80]} …"
 
 
 def _reader(path: str) -> Callable[[Mapping[str, Any]], Any]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import gradio as gr
 from modules import processing, scripts, shared
 
+from lib_unet_viz import sheets
 from lib_unet_viz.grammar import SpecError
 from lib_unet_viz.hosts import webui
 from lib_unet_viz.hosts.webui_layers import Layers
@@ -31,6 +33,7 @@ class _Script(scripts.Script):
 
     panel: panel.ScriptPanel | None = None
     place = ""  # part of the elements' names in the page
+    chosen = True  # whether it is a script of the dropdown
 
     def show(self, is_img2img: bool) -> Any:
         self._around: dict[str, Any] = {}
@@ -45,7 +48,7 @@ class _Script(scripts.Script):
         made = panel.build(Settings.off(), name=f"{self.tabname}_unet_viz{self.place}")
         if self.panel is None:  # the API calls this again, for default values (api.py:326)
             self.panel = made
-            self.infotext_fields = made.infotext_fields()
+            self.infotext_fields = made.infotext_fields(TITLE, chosen=self.chosen)
             self.paste_field_names = [panel.INFOTEXT]
             panel.connect(made, self._around)
         return made.components
@@ -56,6 +59,9 @@ class _Script(scripts.Script):
             raise RuntimeError("the script's panel has not been made yet")
         settings = axes.applied(p, self.panel.settings(values))
         paths.check(settings)
+        for section in (settings.features, settings.attention, settings.difference):
+            if section.enabled:
+                sheets.colorizer(section.color)
         return settings
 
 
@@ -90,6 +96,7 @@ class AlwaysOn(_Script):
     """
 
     place = "_always"
+    chosen = False
 
     def title(self) -> str:
         return ALWAYS_ON_TITLE
@@ -126,7 +133,15 @@ class AlwaysOn(_Script):
         p.unet_viz = None
         generation.__exit__(None, None, None)
         if isinstance(generation, webui.Generation):
-            results.add(processed, p, generation.trace, generation.settings)
+            settings = generation.settings
+            if _driven(p) and not axes.varied(p):
+                settings = replace(settings, output=replace(settings.output, show=False))
+            results.add(processed, p, generation.trace, settings)
+
+
+def _driven(p: Any) -> bool:
+    """Whether a script of the dropdown drives the run: it counts the pictures (prompt_matrix.py)."""
+    return bool(p.script_args and p.script_args[0])
 
 
 class Watcher(scripts.Script):
