@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lib_unet_viz.attention import (
+    informed_mean,
     mean_over_heads,
     mixed_values,
     positions,
@@ -162,8 +163,13 @@ class AttentionTap(Tap):
                 self._record(self._call, site, parts)
 
     def _fits(self, call: Call, site: AttentionSite, parts: dict[str, Tensor]) -> bool:
-        """Whether each row is a whole picture; token merging shortens the queries, tiling adds rows."""
+        """Whether it is not too large, and each row a whole picture: token merging shortens the queries,
+        tiling adds rows.
+        """
         height, width = site.size(call.size)
+        if self.capture.most is not None and height * width > self.capture.most:
+            self.seen = True  # and left out, as asked
+            return False
         for part, tensor in parts.items():
             rows, length = tensor.shape[0], tensor.shape[1]
             if rows != len(call.rows) or (part == "q" and length != height * width):
@@ -211,8 +217,11 @@ class AttentionTap(Tap):
 
     def _sum(self, key: Key, site: AttentionSite, heads: dict[str, Tensor], size: tuple[int, int]) -> None:
         """Add this step's mean over heads to the running sum (head 1, token, y, x), where q is."""
-        tokens = self._tokens(site, heads["k"])
-        mean = mean_over_heads(heads["q"], heads["k"], site.scale, tokens=tokens)
+        if site.kind == "self":
+            mean = informed_mean(heads["q"], heads["k"], site.scale)
+        else:
+            tokens = self._tokens(site, heads["k"])
+            mean = mean_over_heads(heads["q"], heads["k"], site.scale, tokens=tokens)
         if key not in self._sums:
             self.recording.reserve(mean.numel(), torch.float32)
             self._sums[key] = torch.zeros(1, len(mean), *size, device=mean.device)

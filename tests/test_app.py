@@ -14,7 +14,7 @@ gr = pytest.importorskip("gradio")
 from PIL import Image  # noqa: E402
 from standin import StandIn  # noqa: E402
 
-from lib_unet_viz import readout, ui, vxa  # noqa: E402
+from lib_unet_viz import readout, ui  # noqa: E402
 from lib_unet_viz.app.page import build  # noqa: E402
 from lib_unet_viz.app.runs import GoneError, Runs, reports  # noqa: E402
 from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
@@ -74,7 +74,7 @@ def of(update: Any, name: str) -> Any:
 def test_the_page_builds(pipeline: Any) -> None:
     blocks = build(pipeline)
     labels = {component["props"].get("label") for component in blocks.get_config_file()["components"]}
-    wanted = {"Prompt", "Steps", "CFG scale", "Seed", "Indices of token", "Cross-attention layer", "Timestep"}
+    wanted = {"Prompt", "Steps", "CFG scale", "Seed", "Indices of token", "Cross-attention layer"}
     assert wanted <= labels
 
 
@@ -227,7 +227,7 @@ def look(tab: VXA, picture: Image.Image | None, **changed: Any) -> tuple[Any, st
         "prompt": "hat, neck",
         "indices": "1, 3",
         "layers": [next(iter(tab.layers))],
-        "timestep": vxa.DEFAULT_TIMESTEP,
+        "timesteps": "150, 350",
         "seed": 0,
         "original": False,
         "mode": "heat overlay",
@@ -256,7 +256,12 @@ def test_vxa_as_the_original_did_counts_the_padding(looker: VXA) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"), [({"prompt": ""}, "prompt is empty"), ({"indices": "99"}, "no index of a token")]
+    ("changed", "said"),
+    [
+        ({"prompt": ""}, "prompt is empty"),
+        ({"indices": "99"}, "no index of a token"),
+        ({"timesteps": "some"}, "no timestep"),
+    ],
 )
 def test_vxa_mistakes_become_messages(looker: VXA, changed: dict[str, Any], said: str) -> None:
     assert said in look(looker, Image.new("RGB", (64, 64)), **changed)[1]

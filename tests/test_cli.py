@@ -290,10 +290,16 @@ def test_nothing_that_fits_in_a_dump(
 
 
 def test_scores_as_a_table() -> None:
+    marks = {"pointing": 0.81, "miou": 0.4, "miou_mean": 0.3, "map": 0.7}
+    others = {"intervals": {"miou": [0.35, 0.45]}, "colors": {"miou": 0.2}, "phrases": {"miou": 0.1}}
+    cases = ("one_object", "two_objects", "three_objects", "generated")
+    maps = {case: {"daam": {**marks, **others}} for case in cases}
     found = {
         "pictures": {"scorer_on_drawn": 0.99, "one_object": 0.925, "two_objects": 0.7},
-        "maps": {"default": "daam", "two_objects": {"daam": {"pointing": 0.81, "miou": 0.4}}},
+        "maps": {"default": "daam", "winner": "vxa", "best_layer": "OUT07", **maps},
     }
     text = report.scores(found, count=40)
     assert re.search(r"^one object +92\.5%$", text, re.MULTILINE)
-    assert re.search(r"^daam \(default\) +81\.0% +0\.400$", text, re.MULTILINE)
+    row = r"^daam \(default\) +81\.0% +0\.400 +0\.050 +0\.300 +0\.700 +0\.200 +0\.100$"
+    assert len(re.findall(row, text, re.MULTILINE)) == 4
+    assert "the layer OUT07; the winner is vxa" in text

@@ -28,8 +28,9 @@ ROOMS = (
     {"grammar", "trace", "attention", "formula", "norm"},
     {"unet", "tokens", "color", "capture"},
     {"record", "taps", "settings"},
-    {"render", "montage", "lettering", "sheets", "readout", "dump", "heatmap", "edit"},
-    {"ui", "vxa"},
+    {"render", "montage", "lettering", "sheets", "readout", "dump", "heatmap", "edit", "aggregation"}
+    | {"self_attention", "segmentation"},
+    {"ui", "vxa", "asking"},
     {"hosts", "demo"},
     {"app", "cli", "__main__"},
 )

@@ -9,18 +9,17 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from lib_unet_viz import readout, render, tokens, ui, vxa
+from lib_unet_viz import heatmap, readout, render, tokens, ui, vxa
 from lib_unet_viz.app.parts import gallery, picture, shown
 from lib_unet_viz.app.runs import Runs
 from lib_unet_viz.demo import scenes
-from lib_unet_viz.heatmap import DEFAULT, MIDDLE, HeatMap, Method, word_maps
+from lib_unet_viz.heatmap import MIDDLE, HeatMap
 from lib_unet_viz.trace import Trace
 
 if TYPE_CHECKING:
     from lib_unet_viz.hosts.pipeline import Pipeline
 
 MODES = ("masked", "greyscale", "heat overlay")
-DEFAULT_LAYERS = "default"
 ALL_LAYERS = "all"
 SHOWN_SIZE = 768  # the result has at most this many pixels squared; the model looks at a smaller copy
 EXAMPLE_SEEDS = (3, 8, 14, 21)
@@ -86,9 +85,14 @@ class VXA:
                 info="One, several or all; several are averaged.",
             )
             last = self.pipeline.timesteps - 1
-            timestep = min(int(getattr(vxa, "DEFAULT_TIMESTEP", 400)), last)
-            self.timestep = gr.Slider(
-                0, last, value=timestep, step=1, label="Timestep", info="How much noise is added; 0: none."
+            levels = vxa.default_timesteps(self.pipeline)
+            self.timesteps = gr.Textbox(
+                ", ".join(map(str, levels)),
+                label="Timesteps",
+                info=f"How much noise is added; 0: none, up to {last}. Several are averaged.",
+                lines=1,
+                max_lines=1,
+                elem_id="timesteps",
             )
             self.seed = gr.Number(0, label="Noise seed", precision=0)
             self.original = gr.Checkbox(
@@ -115,7 +119,7 @@ class VXA:
         ui.on_edit(self.indices, self.type_indices, typed, [self.tokens, self.index_problem])
         for part in (self.original, self.mode):
             part.input(self.redraw, looked, drawn, show_progress="hidden")
-        inputs = [self.image, self.prompt, self.indices, self.layer, self.timestep, self.seed]
+        inputs = [self.image, self.prompt, self.indices, self.layer, self.timesteps, self.seed]
         inputs += [self.original, self.mode]
         for start in (self.go.click, self.prompt.submit, self.indices.submit):
             start(self.visualize, inputs, [*drawn, self.run])
@@ -152,7 +156,7 @@ class VXA:
         prompt: str,
         indices: str,
         layers: Sequence[str],
-        timestep: float,
+        timesteps: str,
         seed: float | None,
         original: bool,
         mode: str,
@@ -169,7 +173,7 @@ class VXA:
                     image,
                     prompt,
                     blocks=self._spec(layers),
-                    timestep=int(timestep),
+                    timestep=_timesteps(timesteps),
                     noise_seed=int(seed or 0),
                 )
             # Shown larger than the model sees it; the map is stretched over it.
@@ -204,8 +208,8 @@ class VXA:
             "greyscale": lambda: render.grey(values, size),
             "heat overlay": lambda: render.overlay(base, values),
         }
-        count = len({(item.key.block, item.key.layer) for item in trace.attention})
-        line = f"{text} · {count} layer{'s' * (count != 1)} · timestep {trace.meta['timestep']}"
+        count = len({(item.key.block, item.key.layer) for item in heatmap.cross_maps(trace)})
+        line = f"{text} · {count} layer{'s' * (count != 1)} · timestep {_listed(trace.meta['timestep'])}"
         return draw[mode](), readout.note(line)
 
     def _choices(self, prompt: str) -> list[str]:
@@ -238,19 +242,28 @@ def _heat(trace: Trace, indices: str, *, original: bool) -> tuple[HeatMap, str]:
     names = ["all tokens, with end and padding" if original else "all tokens"]
     if not blank:
         names = [f"{index} {tokens.readable(texts[index])}" for index in positions]
-    sites = {(item.key.block, item.key.layer) for item in trace.attention}
-    unscaled: Method = "vxa" if len(sites) == 1 else "daam"
-    found = word_maps(trace, {"": positions}, method=unscaled if original else DEFAULT)
+    found = heatmap.word_maps(trace, {"": positions}, method="vxa" if original else heatmap.DEFAULT)
     return found[0], " + ".join(names)
 
 
+def _timesteps(text: str) -> tuple[int, ...] | None:
+    """Those that were typed; blank is the default. Raises ValueError."""
+    pieces = text.replace(",", " ").split()
+    wrong = [piece for piece in pieces if not (piece.isascii() and piece.isdigit())]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is no timestep; write whole numbers, such as 150, 350")
+    return tuple(map(int, pieces)) or None
+
+
+def _listed(numbers: int | Sequence[int]) -> str:
+    return ", ".join(map(str, [numbers] if isinstance(numbers, int) else numbers))
+
+
 def _layer_choices(pipeline: Pipeline) -> dict[str, str]:
-    """What the list of layers offers, to block specs: the default, all, and each one."""
+    """What the list of layers offers, to block specs: all, and each one."""
     unet = pipeline.unet
-    default = vxa.default_layers(pipeline)
     count = len([site for site in unet.sites if site.kind == "cross"])
-    used = default.count(",") + 1 if default else count
-    choices = {f"{DEFAULT_LAYERS} ({used} layers)": default, f"{ALL_LAYERS} ({count} layers)": ""}
+    choices = {f"{ALL_LAYERS} ({count} layers)": ""}
     for block in unet.blocks.values():
         layers = [site.layer for site in block.sites if site.kind == "cross"]
         for layer in layers:

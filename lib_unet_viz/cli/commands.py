@@ -69,22 +69,18 @@ def vxa(options: Namespace) -> None:
         files.picture(options.out),
         options.method or ("vxa" if options.original else heatmap.DEFAULT),
     )
-    if options.layer is not None:
-        BlockSpec.parse(options.layer)
+    BlockSpec.parse(options.layer)
     with Image.open(options.image) as opened:
         picture = vxa_module.upright(opened)
     with files.staging(out.parent) as folder:
         model = _load(options.model)
         words = _positions(options, model.tokens(options.prompt))
-        layer = options.layer
-        if layer is None:
-            layer = heatmap.MIDDLE if method == "vxa" else vxa_module.default_layers(model)
         with progress.waiting("looking"):
             traced = vxa_module.trace_picture(
                 model,
                 picture,
                 options.prompt,
-                blocks=layer,
+                blocks=options.layer,
                 timestep=options.timestep,
                 noise_seed=options.noise_seed,
             )

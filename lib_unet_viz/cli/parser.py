@@ -111,12 +111,10 @@ def _vxa(add: Callable[..., Any]) -> None:
     which.add_argument("--tokens", metavar="1,3", help="1: the first token; commas count; several are summed")
     original = "as the extension VXA did: the middle block, all tokens summed, EOS and padding too"
     which.add_argument("--original", action="store_true", help=original)
-    default = "all with cross-attention but the coarsest; M00 for the method vxa"
-    parser.add_argument(
-        "--layer", metavar="SPEC", help=f'blocks, or one transformer layer; "" is all ({default})'
-    )
-    noise = f"noise level, 0 is none ({vxa.DEFAULT_TIMESTEP})"
-    parser.add_argument("--timestep", type=_whole, default=vxa.DEFAULT_TIMESTEP, metavar="N", help=noise)
+    parser.add_argument("--layer", default="", metavar="SPEC", help="blocks, or one transformer layer (all)")
+    levels = ", ".join(f"{level:.0%}%" for level in vxa.LEVELS)
+    noise = f"noise levels, 0 is none, such as 350 or 200,400 ({levels} of the model's timesteps)"
+    parser.add_argument("--timestep", type=_wholes, metavar="N", help=noise)
     parser.add_argument("--noise-seed", type=_whole, default=0, metavar="N", help="(0)")
     parser.add_argument("--mode", choices=sheets.MODES, default="overlay", help="(overlay)")
     _method(parser)
@@ -238,6 +236,10 @@ def _whole(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
     return int(text)
+
+
+def _wholes(text: str) -> tuple[int, ...]:
+    return tuple(_whole(piece.strip()) for piece in text.split(","))
 
 
 def _count(text: str) -> int:

@@ -78,18 +78,25 @@ def scores(found: Mapping[str, Any], *, count: int) -> str:
         "two_objects": "two objects",
     }
     drawn = [(names.get(name, name), f"{value:.1%}") for name, value in pictures.items()]
-    methods = [
-        (
-            f"{name} (default)" if name == maps["default"] else name,
-            f"{each['pointing']:.1%}",
-            f"{each['miou']:.3f}",
-        )
-        for name, each in maps["two_objects"].items()
-    ]
-    head = ("heat maps of shape words, two objects", "pointing", "mIoU")
-    return _columns(
-        [(f"pictures, of {count} each, in which all is found", ""), *drawn, ("", ""), head, *methods]
-    )
+    cases = {"one_object": "one object", "two_objects": "two objects", "three_objects": "three objects"}
+    cases["generated"] = "generated pictures"
+    tables = [row for name, title in cases.items() for row in _marks(title, maps, maps[name])]
+    head = (f"pictures, of {count} each, in which all is found", "")
+    best = ("", ""), (f"vxa_best is the layer {maps['best_layer']}; the winner is {maps['winner']}", "")
+    return _columns([head, *drawn, *tables, *best])
+
+
+def _marks(title: str, maps: Mapping[str, Any], methods: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A case's table: marks of shape words, with half the width of the mIoU's 95 % interval."""
+    marks = ("pointing", "mIoU", "±", "at mean", "mAP", "colours", "phrases")
+    rows = []
+    for name, each in methods.items():
+        low, high = each["intervals"]["miou"]
+        row = [f"{each['pointing']:.1%}", f"{each['miou']:.3f}", f"{(high - low) / 2:.3f}"]
+        row += [f"{each['miou_mean']:.3f}", f"{each['map']:.3f}"]
+        row += [f"{each[kind]['miou']:.3f}" for kind in ("colors", "phrases")]
+        rows.append((f"{name} (default)" if name == maps["default"] else name, *row))
+    return [("", ""), (f"heat maps of shape words, {title}", *marks), *rows]
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:

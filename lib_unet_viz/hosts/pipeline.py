@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lib_unet_viz.capture import Capture, estimate
+from lib_unet_viz.capture import estimate
+from lib_unet_viz.heatmap import word_captures
 from lib_unet_viz.hosts import diffusers as host
 from lib_unet_viz.record import Recorder
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet
-from lib_unet_viz.vxa import default_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -133,7 +133,7 @@ class Pipeline:
         """What a Recorder is to record: what the settings ask for, and the means that word maps need."""
         attention = [capture for capture in (settings.attention.capture(),) if capture]
         if settings.heatmaps:
-            attention.append(Capture(default_layers(self), mean=True))
+            attention += word_captures()
         return {"features": settings.features.capture(), "attention": attention}
 
     def preview(self, latents: torch.Tensor) -> Image.Image:
@@ -174,15 +174,7 @@ class Pipeline:
     @torch.no_grad()
     def denoise(self, latents: Iterable[torch.Tensor], *, timestep: int, prompt: str) -> None:
         """A run of the U-Net on each, conditional half; SDXL gets the pooled text and the picture's size."""
-        wanted = inspect.signature(self.pipe.encode_prompt).parameters
-        arguments: dict[str, Any] = {
-            "device": self.device,
-            "num_images_per_prompt": 1,
-            "do_classifier_free_guidance": False,
-        }
-        if "prompt_2" in wanted:
-            arguments["prompt_2"] = None
-        encoded = self.pipe.encode_prompt(prompt, **arguments)
+        encoded = self._encoded(prompt)
         for latent in latents:
             extra = {}
             if len(encoded) == 4:
@@ -192,3 +184,21 @@ class Pipeline:
                 )
                 extra = {"added_cond_kwargs": {"text_embeds": encoded[2], "time_ids": sizes}}
             self.pipe.unet(latent, timestep, encoder_hidden_states=encoded[0], **extra)
+
+    def context(self, prompt: str) -> torch.Tensor:
+        """What cross-attention gets of a prompt: (row, token, channel), one row."""
+        context: torch.Tensor = self._encoded(prompt)[0]
+        return context
+
+    @torch.no_grad()
+    def _encoded(self, prompt: str) -> Any:
+        """What the pipeline's `encode_prompt` gives for the conditional half alone."""
+        wanted = inspect.signature(self.pipe.encode_prompt).parameters
+        arguments: dict[str, Any] = {
+            "device": self.device,
+            "num_images_per_prompt": 1,
+            "do_classifier_free_guidance": False,
+        }
+        if "prompt_2" in wanted:
+            arguments["prompt_2"] = None
+        return self.pipe.encode_prompt(prompt, **arguments)
