@@ -12,8 +12,8 @@
             (Wang et al. 2023, "DiffSegmenter", arXiv 2309.02773)
 `iterated`  as `informed`, with A sharpened (squared, rows normalised again) and applied twice
             (entropy-reduced iterative refinement: Sun et al. 2024, "iSeg")
-`informed`  each cross-attention head weighs what it tells: the mutual information of word and place in it, so
-            that heads that show all words alike count for nothing; then A · map, where each layer of A
+`informed`  each cross-attention head weighs what it tells: the mutual information of token and place in it,
+            so that heads that show all tokens alike count for nothing; then A · map, where each layer of A
             weighs likewise. No layer, head or model is named. Ours.
 
 The last three refine where the trace holds self-attention of up to 32 x 32 positions.
@@ -105,8 +105,8 @@ def informed(
     size = size or max(((item.shape[-2], item.shape[-1]) for item in maps), key=math.prod)
     heads, weights = [], []
     for layer in _over_steps(maps).values():
-        joint = layer[:, list(content)].flatten(2)
-        weights.append(information(joint) / joint.mean((1, 2)).clamp(min=_NOTHING))
+        paid = layer[:, list(content)].mean((1, 2, 3)).clamp(min=_NOTHING)
+        weights.append(information(layer.flatten(2)) / paid)
         heads.append(resize(layer, size).clamp(min=0))
     weight = torch.cat(weights)
     return torch.einsum("h,htyx->tyx", weight / weight.sum(), torch.cat(heads))

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
     from lib_unet_viz.trace import AttentionMap, Half, Trace
 
-__all__ = ["DEFAULT", "METHODS", "MIDDLE", "HeatMap", "Method", "cross_maps", "word_captures", "word_maps"]
+__all__ = [
+    "DEFAULT",
+    "METHODS",
+    "MIDDLE",
+    "HeatMap",
+    "Method",
+    "cross_maps",
+    "explore_captures",
+    "word_captures",
+    "word_maps",
+]
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,14 @@ def word_captures(blocks: str = "", *, halves: Sequence[Half] = ("cond", "uncond
         Capture(blocks, mean=True, halves=halves),
         Capture(kinds="self", mean=True, halves=halves, most=self_attention.MOST),
     )
+
+
+def explore_captures(fine: str, *, blocks: str = "") -> tuple[Capture, ...]:
+    """What a recorder is to keep so that other words (see `asking`) and single places can be asked of a run.
+
+    blocks: whose cross-attention. fine: whose self-attention, such as `vxa.default_layers`.
+    """
+    return Capture(blocks, what="Q"), Capture(fine, kinds="self", what="Q,K")
 
 
 def cross_maps(trace: Trace, *, half: Half = "cond", image: int = 0, sub: int = 0) -> list[AttentionMap]:

@@ -209,7 +209,7 @@ def _size(item: AttentionMap) -> Size:
 
 def _place(at: tuple[float, float], size: Size) -> int:
     """Index of the position that a place of the picture falls into."""
-    y, x = (min(int(where * side), side - 1) for where, side in zip(at, size, strict=True))
-    if min(y, x) < 0:
+    if not 0 <= min(at) <= max(at) <= 1:
         raise ValueError(f"{at} is outside of the picture; both numbers are between 0 and 1")
+    y, x = (min(int(where * side), side - 1) for where, side in zip(at, size, strict=True))
     return y * size[1] + x

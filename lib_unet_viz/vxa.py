@@ -165,12 +165,11 @@ def _captures(
     model: Model, spec: BlockSpec, size: tuple[int, int], runs: Sequence[object]
 ) -> Sequence[Capture]:
     """Means over the runs; and, where it does not take too much, what words and places can be asked of."""
-    fine = default_layers(model)
     means = heatmap.word_captures(spec.text, halves=("cond",))
-    queries = [Capture(spec, what="Q"), Capture(fine, kinds="self", what="Q,K")]
+    queries = heatmap.explore_captures(default_layers(model), blocks=spec.text)
     if estimate(model.unet, attention=queries, size=size, total=len(runs)) > KEPT:
         return means
-    return [*means, *queries]
+    return *means, *queries
 
 
 def prepare(picture: Image.Image, native_size: int) -> Image.Image:

@@ -14,6 +14,7 @@ from PIL import Image
 from lib_unet_viz import color, heatmap, sheets, tokens
 from lib_unet_viz import vxa as vxa_module
 from lib_unet_viz.cli import choices, files, progress, report
+from lib_unet_viz.cli import maps as maps_module
 from lib_unet_viz.dump import load_trace, save_trace
 from lib_unet_viz.grammar import BlockSpec
 from lib_unet_viz.hosts.pipeline import Pipeline
@@ -122,6 +123,12 @@ def render(options: Namespace) -> None:
         if not any(folder.iterdir()):
             raise ValueError(f"nothing in {options.dump} fits; it holds {dump.features}, {dump.attention}")
     _said(dump, options.out)
+
+
+def maps(options: Namespace) -> None:
+    """Words and places of a dump."""
+    maps_module.write(options)
+    _say(f"{options.out}{'' if str(options.out).endswith('/') else '/'}")
 
 
 def score(options: Namespace) -> None:

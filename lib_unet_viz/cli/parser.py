@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unet-viz {lib_unet_viz.__version__}")
     add = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True).add_parser
-    for declare in (_app, _trace, _vxa, _blocks, _show, _render, _score):
+    for declare in (_app, _trace, _vxa, _blocks, _show, _render, _maps, _score):
         declare(add)
     return parser
 
@@ -75,6 +75,7 @@ def _trace(add: Callable[..., Any]) -> None:
   unet-viz trace "a big red circle and a small blue square" --seed 7
   unet-viz trace "a red star" --blocks "IN00-OUT11(+2)" --at "1,5-20(+5)" --average mean --out star
   unet-viz trace "a red star" --no-features --attention IN07,M00 --parts QK,VQK --out star
+  unet-viz trace "a red star" --no-features --no-attention --explore --out star
 {SPECS.rstrip()}
 """
     parser = _command(add, commands.trace, "make a picture and show what the U-Net held meanwhile", examples)
@@ -90,6 +91,8 @@ def _trace(add: Callable[..., Any]) -> None:
     attention = f"attention of these ({commands.ATTENTION_BLOCKS})"
     parser.add_argument("--attention", metavar="SPEC", help=attention)
     _selection(parser)
+    explore = "keep what `unet-viz maps` needs for --ask, and for --look with --head or --step"
+    parser.add_argument("--explore", action="store_true", help=explore)
     parser.add_argument("--budget", type=_count, metavar="MB", help="refuse to keep more (2000)")
     _colors(parser)
     _folder(parser, "unet-viz-trace", "gets picture.png, trace.safetensors and the sheets")
@@ -164,6 +167,33 @@ def _render(add: Callable[..., Any]) -> None:
     _selection(parser)
     _colors(parser)
     _folder(parser, "unet-viz-render", "gets the sheets")
+
+
+def _maps(add: Callable[..., Any]) -> None:
+    examples = """
+  unet-viz maps star/trace.safetensors --words "red star" --threshold 0.5
+  unet-viz maps star/trace.safetensors --look 0.4,0.6 --layer OUT09.0 --head 1 --step 20
+  unet-viz maps star/trace.safetensors --ask "a moon, a sky" --segments --components
+"""
+    does = "show where a dump's words are, as heat, masks and labels, and where its places look to"
+    parser = _command(add, commands.maps, does, examples)
+    parser.add_argument("dump", type=Path, metavar="DUMP")
+    parser.add_argument("--words", metavar="A,B", help="words or phrases; a#2: the second a; BOS, EOS (all)")
+    ask = "words that need not be in the prompt; the model's text encoder is needed, its U-Net does not run"
+    parser.add_argument("--ask", metavar="TEXT", help=ask)
+    _model(parser)
+    parser.add_argument("--half", choices=get_args(settings.Half), default="cond", help="(cond)")
+    parser.add_argument("--threshold", type=_threshold, default="otsu", metavar="X", help="0 to 1, or (otsu)")
+    parser.add_argument("--mode", choices=sheets.MODES, default="overlay", help="of the heat (overlay)")
+    _method(parser)
+    look = "where this place looks to in self-attention: down and right, from 0 to 1"
+    parser.add_argument("--look", type=_place, metavar="Y,X", help=look)
+    parser.add_argument("--layer", metavar="NAME", help="for --look, such as OUT09.0 (all together)")
+    parser.add_argument("--head", type=_whole, metavar="N", help="for --look with --layer (their mean)")
+    parser.add_argument("--step", type=_count, metavar="N", help="for --look with --layer (their mean)")
+    parser.add_argument("--components", action="store_true", help="three components of self-attention as RGB")
+    parser.add_argument("--segments", action="store_true", help="segments of the self-attention, unasked")
+    _folder(parser, "unet-viz-maps", "gets the pictures")
 
 
 def _score(add: Callable[..., Any]) -> None:
@@ -257,6 +287,21 @@ def _size(text: str) -> tuple[int, int]:
         allowed = f"multiples of {vxa.MULTIPLE} from {vxa.SMALLEST} on, such as 640x512 (width x height)"
         raise argparse.ArgumentTypeError(f"{text!r} is no size; allowed: {allowed}")
     return size
+
+
+def _threshold(text: str) -> float | str:
+    try:
+        return text if text == "otsu" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no threshold; allowed: 0 to 1, or otsu") from None
+
+
+def _place(text: str) -> tuple[float, float]:
+    try:
+        y, x = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no place; two numbers, such as 0.4,0.6") from None
+    return y, x
 
 
 def _words(allowed: Any) -> Callable[[str], tuple[str, ...]]:

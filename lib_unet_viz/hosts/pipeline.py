@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 
 from lib_unet_viz.capture import estimate
-from lib_unet_viz.heatmap import word_captures
+from lib_unet_viz.heatmap import explore_captures, word_captures
 from lib_unet_viz.hosts import diffusers as host
 from lib_unet_viz.record import Recorder
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet
+from lib_unet_viz.vxa import default_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -134,6 +135,8 @@ class Pipeline:
         attention = [capture for capture in (settings.attention.capture(),) if capture]
         if settings.heatmaps:
             attention += word_captures()
+        if settings.explore:
+            attention += explore_captures(default_layers(self))
         return {"features": settings.features.capture(), "attention": attention}
 
     def preview(self, latents: torch.Tensor) -> Image.Image:
