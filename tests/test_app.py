@@ -229,19 +229,21 @@ def look(tab: VXA, picture: Image.Image | None, **changed: Any) -> tuple[Any, st
         "layers": [next(iter(tab.layers))],
         "timesteps": "150, 350",
         "seed": 0,
+        "other": "",
+        "method": "informed",
         "original": False,
         "mode": "heat overlay",
     }
     return tab.visualize(picture, **{**arguments, **changed})
 
 
-@pytest.mark.parametrize("mode", ["masked", "greyscale", "heat overlay"])
+@pytest.mark.parametrize("mode", ["masked", "greyscale", "heat overlay", "mask"])
 @pytest.mark.parametrize("size", [(100, 301), (64, 64)])
 def test_vxa_shows_a_picture_of_any_size(looker: VXA, mode: str, size: tuple[int, int]) -> None:
     image, line, name = look(looker, Image.new("RGBA", size, (200, 30, 30, 128)), mode=mode)
     assert abs(image.width / image.height - size[0] / size[1]) < 0.03
     assert "1 hat + 3 neck" in line
-    again, _ = looker.redraw(name, "hat, neck", "3", False, mode)
+    again, _ = looker.redraw(name, "hat, neck", "3", "", "daam", False, mode)
     assert again.size == image.size
 
 
@@ -269,3 +271,35 @@ def test_vxa_mistakes_become_messages(looker: VXA, changed: dict[str, Any], said
 
 def test_vxa_without_a_picture_says_so(looker: VXA) -> None:
     assert "no picture" in look(looker, None)[1]
+
+
+def test_vxa_asks_for_other_words_of_the_same_look(looker: VXA) -> None:
+    picture = Image.effect_noise((128, 128), 90).convert("RGB")
+    own, _, name = look(looker, picture, indices="")
+    other, line = looker.redraw(name, "hat, neck", "", "a sky", "informed", False, "heat overlay")
+    assert "a sky" in line
+    assert other.tobytes() != own.tobytes()
+    labels, line = looker.redraw(name, "hat, neck", "", "", "informed", False, "label map")
+    assert "all words" in line
+    assert labels.height > own.height  # the legend
+
+
+def test_a_click_shows_where_a_place_looks_to(looker: VXA) -> None:
+    section = looker.looks
+    picture = Image.effect_noise((128, 128), 90).convert("RGB")
+    _, _, name = look(looker, picture)
+    layers, heads, _ = section.fill(name, "IN01.0")
+    assert of(layers, "value") == "IN01.0"
+    assert of(heads, "choices") == ["mean", "0", "1"]
+    event = gr.SelectData(None, {"index": [96, 32], "value": None})
+    at, shown, line = section.click(name, "a place's looks", "IN01.0", "1", "2", event)
+    trace = looker.runs.trace(name)
+    assert trace.picture is not None
+    assert at == (32 / trace.picture.height, 96 / trace.picture.width)
+    assert shown.size == trace.picture.size
+    assert "head 1" in line
+    for view in ("components", "segments"):
+        other, _ = section.show(at, name, view, "all together", "mean", "mean")
+        assert other.tobytes() != shown.tobytes()
+    assert "no head 9" in section.show(at, name, "a place's looks", "IN01.0", "9", "2")[1]
+    assert "no longer in memory" in section.show(at, "gone", "components", "", "", "")[1]

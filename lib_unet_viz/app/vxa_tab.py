@@ -9,7 +9,8 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from lib_unet_viz import heatmap, readout, render, tokens, ui, vxa
+from lib_unet_viz import asking, heatmap, readout, render, segmentation, sheets, tokens, ui, vxa
+from lib_unet_viz.app.looks import LookSection
 from lib_unet_viz.app.parts import gallery, picture, shown
 from lib_unet_viz.app.runs import Runs
 from lib_unet_viz.demo import scenes
@@ -19,7 +20,7 @@ from lib_unet_viz.trace import Trace
 if TYPE_CHECKING:
     from lib_unet_viz.hosts.pipeline import Pipeline
 
-MODES = ("masked", "greyscale", "heat overlay")
+MODES = ("masked", "greyscale", "heat overlay", "mask", "label map")
 ALL_LAYERS = "all"
 SHOWN_SIZE = 768  # the result has at most this many pixels squared; the model looks at a smaller copy
 EXAMPLE_SEEDS = (3, 8, 14, 21)
@@ -32,6 +33,7 @@ class VXA:
     def __init__(self, pipeline: Pipeline, runs: Runs) -> None:
         self.pipeline, self.runs = pipeline, runs
         self.layers = _layer_choices(pipeline)
+        self.looks = LookSection(runs, "vxa")
 
     def build(self) -> None:
         """Make the components, in reading order, and connect them."""
@@ -44,6 +46,7 @@ class VXA:
                 self.status = gr.HTML(readout.note(HINT), elem_id="vxa-status")
                 self.result = picture("Result", "result")
                 self.mode = gr.Radio(list(MODES), value=MODES[2], label="Output mode", elem_id="mode")
+                self.looks.build()
         self._connect()
 
     def _build_question(self) -> None:
@@ -73,6 +76,13 @@ class VXA:
             elem_id="indices",
         )
         self.index_problem = gr.HTML(visible=False, elem_id="index-problem")
+        self.other = gr.Textbox(
+            label="Other words",
+            info="Not in the prompt; asked of the same look, without running the U-Net again.",
+            lines=1,
+            max_lines=1,
+            elem_id="other-words",
+        )
         self.go = gr.Button("Visualize Cross-Attention", variant="primary", elem_id="visualize")
 
     def _build_settings(self) -> None:
@@ -95,6 +105,12 @@ class VXA:
                 elem_id="timesteps",
             )
             self.seed = gr.Number(0, label="Noise seed", precision=0)
+            self.method = gr.Dropdown(
+                list(heatmap.METHODS),
+                value=heatmap.DEFAULT,
+                label="Method",
+                info="How layers and heads become one map; the first is measured to be the best.",
+            )
             self.original = gr.Checkbox(
                 False,
                 label="As the original did",
@@ -103,7 +119,8 @@ class VXA:
 
     def _connect(self) -> None:
         self.examples.select(self.example, None, [self.image, self.prompt], show_progress="hidden")
-        looked = [self.run, self.prompt, self.indices, self.original, self.mode]
+        chosen = [self.indices, self.other, self.method, self.original, self.mode]
+        looked = [self.run, self.prompt, *chosen]
         drawn = [self.result, self.status]
         self.prompt.change(
             self.tokenise,
@@ -117,12 +134,16 @@ class VXA:
         )
         typed = [self.indices, self.prompt, self.tokens]
         ui.on_edit(self.indices, self.type_indices, typed, [self.tokens, self.index_problem])
-        for part in (self.original, self.mode):
+        for part in (self.original, self.mode, self.method):
             part.input(self.redraw, looked, drawn, show_progress="hidden")
-        inputs = [self.image, self.prompt, self.indices, self.layer, self.timesteps, self.seed]
-        inputs += [self.original, self.mode]
+        self.other.submit(self.redraw, looked, drawn)
+        inputs = [self.image, self.prompt, self.layer, self.timesteps, self.seed, *chosen]
+        looks = self.looks
         for start in (self.go.click, self.prompt.submit, self.indices.submit):
-            start(self.visualize, inputs, [*drawn, self.run])
+            start(self.visualize, inputs, [*drawn, self.run]).then(
+                looks.fill, [self.run, looks.site], [looks.site, looks.head, looks.step]
+            )
+        looks.connect(self.run, self.result)
 
     # Handlers.
 
@@ -154,10 +175,12 @@ class VXA:
         self,
         image: Image.Image | None,
         prompt: str,
-        indices: str,
         layers: Sequence[str],
         timesteps: str,
         seed: float | None,
+        indices: str,
+        other: str,
+        method: heatmap.Method,
         original: bool,
         mode: str,
     ) -> tuple[Any, str, str]:
@@ -182,35 +205,53 @@ class VXA:
             run = self.runs.of(name)
             if run is not None:
                 run.trace = trace
-            return *self._draw(trace, indices, original, mode), name
+            return *self._draw(trace, indices, other, method, original, mode), name
         except (ValueError, RuntimeError) as error:
             return gr.update(), readout.problem(error), ""
 
-    def redraw(self, name: str, prompt: str, indices: str, original: bool, mode: str) -> tuple[Any, Any]:
+    def redraw(
+        self,
+        name: str,
+        prompt: str,
+        indices: str,
+        other: str,
+        method: heatmap.Method,
+        original: bool,
+        mode: str,
+    ) -> tuple[Any, Any]:
         """Another word or mode of the same look; nothing where the prompt has changed since."""
         run = self.runs.of(name)
         if run is None or run.trace is None or run.trace.meta.get("prompt") != prompt:
             return gr.update(), gr.update()
         try:
-            return self._draw(run.trace, indices, original, mode)
+            return self._draw(run.trace, indices, other, method, original, mode)
         except ValueError as error:
             return gr.update(), readout.problem(error)
 
-    def _draw(self, trace: Trace, indices: str, original: bool, mode: str) -> tuple[Image.Image, str]:
-        heat, text = _heat(trace, indices, original=original)
+    def _draw(
+        self, trace: Trace, indices: str, other: str, method: heatmap.Method, original: bool, mode: str
+    ) -> tuple[Image.Image, str]:
+        if other.strip():
+            with self.runs.lock:
+                trace, indices = asking.ask(trace, self.pipeline, other), ""
         base = trace.picture
         if base is None:
             raise ValueError("this look has no picture")
+        if original:
+            method = "vxa"
+        if mode == "label map":
+            found = heatmap.word_maps(trace, method=method)
+            return sheets.label_picture(trace, found, threshold=segmentation.OTSU), _line(trace, "all words")
+        heat, text = _heat(trace, indices, method=method, original=original)
         size = (base.height, base.width)
         values = heat.resized(size)
         draw = {
             "masked": lambda: render.mask(base, values),
             "greyscale": lambda: render.grey(values, size),
             "heat overlay": lambda: render.overlay(base, values),
+            "mask": lambda: segmentation.mask_picture(segmentation.mask(heat, size)),
         }
-        count = len({(item.key.block, item.key.layer) for item in heatmap.cross_maps(trace)})
-        line = f"{text} · {count} layer{'s' * (count != 1)} · timestep {_listed(trace.meta['timestep'])}"
-        return draw[mode](), readout.note(line)
+        return draw[mode](), _line(trace, text)
 
     def _choices(self, prompt: str) -> list[str]:
         """Such as "1 hat", "2 ,", "3 neck"."""
@@ -232,7 +273,14 @@ def _examples() -> list[tuple[Image.Image, str]]:
     return found
 
 
-def _heat(trace: Trace, indices: str, *, original: bool) -> tuple[HeatMap, str]:
+def _line(trace: Trace, text: str) -> str:
+    """What is seen, of how many layers, at which noise."""
+    count = len({(item.key.block, item.key.layer) for item in heatmap.cross_maps(trace)})
+    layers = f"{count} layer{'s' * (count != 1)}"
+    return readout.note(f"{text} · {layers} · timestep {_listed(trace.meta['timestep'])}")
+
+
+def _heat(trace: Trace, indices: str, *, method: heatmap.Method, original: bool) -> tuple[HeatMap, str]:
     """The summed map of the tokens asked for, and their names."""
     texts = trace.meta["tokens"]["cond"]
     blank = not indices.strip()
@@ -240,9 +288,11 @@ def _heat(trace: Trace, indices: str, *, original: bool) -> tuple[HeatMap, str]:
     if not positions:
         raise ValueError("the prompt has no tokens")
     names = ["all tokens, with end and padding" if original else "all tokens"]
-    if not blank:
+    if trace.meta.get("asked_of"):
+        names = [trace.meta["prompt"]]
+    elif not blank:
         names = [f"{index} {tokens.readable(texts[index])}" for index in positions]
-    found = heatmap.word_maps(trace, {"": positions}, method="vxa" if original else heatmap.DEFAULT)
+    found = heatmap.word_maps(trace, {"": positions}, method=method)
     return found[0], " + ".join(names)
 
 
