@@ -71,19 +71,24 @@ def _steps(items: Sequence[FeatureMap]) -> str:
 
 def scores(found: Mapping[str, Any], *, count: int) -> str:
     """The scores as a table, in percent."""
-    pictures, maps = found["pictures"], found["maps"]
+    pictures = found["pictures"]
     names = {
         "scorer_on_drawn": "the scorer, on drawn scenes",
         "one_object": "one object",
         "two_objects": "two objects",
     }
     drawn = [(names.get(name, name), f"{value:.1%}") for name, value in pictures.items()]
+    head = (f"pictures, of {count} each, in which all is found", "")
+    return _columns([head, *drawn]) + "\n\n" + maps(found["maps"])
+
+
+def maps(found: Mapping[str, Any]) -> str:
+    """The marks of heat maps, a table for each case."""
     cases = {"one_object": "one object", "two_objects": "two objects", "three_objects": "three objects"}
     cases["generated"] = "generated pictures"
-    tables = [row for name, title in cases.items() for row in _marks(title, maps, maps[name])]
-    head = (f"pictures, of {count} each, in which all is found", "")
-    best = ("", ""), (f"vxa_best is the layer {maps['best_layer']}; the winner is {maps['winner']}", "")
-    return _columns([head, *drawn, *tables, *best])
+    tables = [row for name, title in cases.items() for row in _marks(title, found, found[name])]
+    best = f"vxa_best is the layer {found['best_layer']}; the winner is {found['winner']}"
+    return _columns(tables[1:]) + f"\n\n{best}"
 
 
 def _marks(title: str, maps: Mapping[str, Any], methods: Mapping[str, Any]) -> list[tuple[str, ...]]:
