@@ -40,7 +40,7 @@ Method = Literal["informed", "iterated", "refined", "rescaled", "daam", "vxa_bes
 METHODS: tuple[Method, ...] = get_args(Method)
 DEFAULT: Method = "informed"  # the winner of `unet-viz score`, which checks it
 MIDDLE = "M00"
-BEST_LAYER = "OUT07"  # of the bundled model, by `unet-viz score`
+BEST_LAYER = "IN02"  # of the bundled model, by `unet-viz score`
 ITERATIONS, SHARPNESS = 2, 2.0
 _NOTHING = 1e-12
 
