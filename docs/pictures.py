@@ -45,15 +45,7 @@ def looked_at(model: Pipeline, *, seed: int) -> None:
     """vxa.png: a drawn scene, and where its two shape words are found in it."""
     scene = draw_scene(np.random.default_rng(seed), count=2, distinct=True)
     prompt, picture = SCENE_PROMPT.format(*scene.things), Image.fromarray(scene.picture)
-    layers = vxa.default_layers(model)
-    trace = vxa.trace_picture(
-        model,
-        picture,
-        prompt,
-        blocks=layers,
-        timestep=vxa.DEFAULT_TIMESTEP,
-        noise_seed=seed,
-    )
+    trace = vxa.trace_picture(model, picture, prompt, noise_seed=seed)
     words = vxa.positions(trace, [thing.shape for thing in scene.things])
     heats = [(sheets.word_picture(picture, heat), heat.word) for heat in word_maps(trace, words)]
     save_png(_row([(picture, "a drawn scene"), *heats]), FOLDER / "vxa.png")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 # Scores and probabilities of one chunk together stay below 64 MB.
 _CHUNK_VALUES = 8 * 2**20
+_NOTHING = 1e-9
 
 
 def split_heads(output: Tensor, heads: int) -> Tensor:
@@ -57,6 +58,39 @@ def mean_over_heads(q: Tensor, k: Tensor, scale: float, *, tokens: Sequence[int]
     for chosen, chunk in probabilities(q, k, scale):
         result[:, chosen] = _only(chunk, tokens).mean(dim=0).T
     return result
+
+
+def informed_mean(q: Tensor, k: Tensor, scale: float) -> Tensor:
+    """Probabilities averaged over heads, each weighing what it tells, (token, query), float32, where q is.
+
+    A head's weight is the mutual information of query and token: what knowing the query tells of where the
+    head looks. Heads that look to the same places from everywhere count for nothing.
+    """
+    marginal = torch.zeros(q.shape[0], k.shape[1], device=q.device)
+    told = torch.zeros(q.shape[0], device=q.device)
+    for _, chunk in probabilities(q, k, scale):
+        marginal += chunk.sum(1) / q.shape[1]
+        told += torch.xlogy(chunk, chunk).sum((1, 2)) / q.shape[1]
+    weights = (told - torch.xlogy(marginal, marginal).sum(1)).clamp(min=_NOTHING)
+    weights = weights / weights.sum()
+    result = torch.empty(k.shape[1], q.shape[1], dtype=torch.float32, device=q.device)
+    for chosen, chunk in probabilities(q, k, scale):
+        result[:, chosen] = torch.einsum("h,hqt->tq", weights, chunk)
+    return result
+
+
+def information(joint: Tensor) -> Tensor:
+    """Mutual information, in nats, of the two last axes of a table (..., a, b) of non-negative weights.
+
+    At least a tiny number, so that it can be divided by.
+    """
+    shares = joint / joint.sum((-1, -2), keepdim=True).clamp(min=_NOTHING)
+
+    def told(shares: Tensor, *axes: int) -> Tensor:
+        return torch.xlogy(shares, shares).sum(axes)
+
+    both = told(shares, -1, -2) - told(shares.sum(-1), -1) - told(shares.sum(-2), -1)
+    return both.clamp(min=_NOTHING)
 
 
 def mixed_values(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:

@@ -69,7 +69,9 @@ class Capture:
     what: of attentions, any of Q, K, QK, VQK. kinds: cross, self.
     halves: cond, uncond. images: indices; None all.
     tokens: of cross-attention's QK, only these tokens (indices into the context, from 0); None all.
-    mean: QK averaged over heads and recorded steps, a running sum in float32: constant memory.
+    mean: QK averaged over heads and recorded steps, a running sum in float32: constant memory. In
+    self-attention each head weighs what it tells (`attention.informed_mean`).
+    most: only attentions of at most so many positions, such as 32 * 32; None all.
 
     Raises SpecError for a bad spec, ValueError for a word that is not allowed.
     """
@@ -82,6 +84,7 @@ class Capture:
     images: tuple[int, ...] | None
     tokens: tuple[int, ...] | None
     mean: bool
+    most: int | None
 
     def __init__(
         self,
@@ -94,6 +97,7 @@ class Capture:
         images: Iterable[int] | None = None,
         tokens: Iterable[int] | None = None,
         mean: bool = False,
+        most: int | None = None,
     ) -> None:
         values = {
             "blocks": BlockSpec.parse(blocks) if isinstance(blocks, str) else blocks,
@@ -104,6 +108,7 @@ class Capture:
             "images": None if images is None else tuple(sorted(set(images))),
             "tokens": None if tokens is None else tuple(tokens),
             "mean": mean,
+            "most": most,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -204,6 +209,8 @@ def _attention_values(unet: UNet, capture: Capture, size: tuple[int, int], token
     for site in capture.sites(unet):
         height, width = site.size(size)
         queries = height * width
+        if capture.most is not None and queries > capture.most:
+            continue
         keys = tokens if site.kind == "cross" else queries
         kept = len(capture.tokens) if capture.tokens is not None and site.kind == "cross" else keys
         each = {

@@ -112,7 +112,11 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """A whole run's choices."""
+    """A whole run's choices.
+
+    heatmaps: keep what maps of the prompt's words need. explore: also what other words, and places by head
+    and step, can be asked of: Q of cross-attention, Q and K of self-attention.
+    """
 
     features: FeatureSettings = field(default_factory=FeatureSettings)
     attention: AttentionSettings = field(default_factory=AttentionSettings)
@@ -120,6 +124,7 @@ class Settings:
     difference: DifferenceSettings = field(default_factory=DifferenceSettings)
     heatmaps: bool = True
     layer_prompts: bool = True
+    explore: bool = False
     budget_mb: int = 2000
 
     @property

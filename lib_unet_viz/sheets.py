@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from lib_unet_viz import segmentation, self_attention
 from lib_unet_viz.color import Colorizer
 from lib_unet_viz.grammar import BlockSpec, StepSpec
 from lib_unet_viz.heatmap import DEFAULT, HeatMap, Method, word_maps
@@ -15,11 +16,13 @@ from lib_unet_viz.render import Rendered, grey, mask, overlay, render
 from lib_unet_viz.trace import AttentionMap, AttentionMaps, FeatureMap, FeatureMaps, Key, Pass, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from lib_unet_viz.settings import AttentionSettings, ColorSettings, FeatureSettings
+    from lib_unet_viz.trace import Half
 
 M = TypeVar("M", bound=FeatureMap)
 _WORD_SIDE, _SPACE = 256, 6  # pixels of a word's picture, and between two
@@ -92,15 +95,15 @@ def attention_sheets(trace: Trace, settings: AttentionSettings) -> list[Rendered
     return [attention_sheet(trace, item, settings) for item in chosen_attention(trace, settings)]
 
 
-def heat_overlays(trace: Trace, *, method: Method = DEFAULT) -> list[tuple[Image.Image, str]]:
+def heat_overlays(
+    trace: Trace, *, method: Method = DEFAULT, half: Half = "cond"
+) -> list[tuple[Image.Image, str]]:
     """Each word's heat over the trace's picture, with the word as its caption.
 
     Raises ValueError where the trace has no picture or no cross-attention.
     """
-    picture = trace.picture
-    if picture is None:
-        raise ValueError("the trace has no picture to lay heat maps over")
-    return [(word_picture(picture, heat), heat.word) for heat in word_maps(trace, method=method)]
+    picture = _picture(trace)
+    return [(word_picture(picture, heat), heat.word) for heat in word_maps(trace, method=method, half=half)]
 
 
 def word_sheet(
@@ -149,6 +152,75 @@ def word_picture(picture: Image.Image, heat: HeatMap, mode: Mode = "overlay") ->
     if mode == "grey":
         return grey(heat.resized(size), size)
     return (mask if mode == "masked" else overlay)(picture, heat.resized(size))
+
+
+def look_picture(
+    trace: Trace,
+    at: tuple[float, float],
+    *,
+    site: str | None = None,
+    head: int | None = None,
+    step: int | None = None,
+    half: Half = "cond",
+) -> Image.Image:
+    """Where the place at (y, x), fractions of the picture's sides, looks to; the place itself is ringed.
+
+    See `self_attention.look`; it raises ValueError for what the trace does not hold, or without a picture.
+    """
+    picture = _picture(trace)
+    found = self_attention.look(trace, at, site=site, head=head, step=step, half=half)
+    heat = HeatMap("", (), found).resized((picture.height, picture.width))
+    drawn = overlay(picture, heat)
+    y, x = at[0] * picture.height, at[1] * picture.width
+    draw, width = ImageDraw.Draw(drawn), max(1, min(picture.size) // 128)
+    for radius, color in ((4 * width, "black"), (3 * width, "white")):
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=color, width=width)
+    return drawn
+
+
+def components_picture(trace: Trace, *, half: Half = "cond") -> Image.Image:
+    """Three principal components of the self-attention as red, green and blue, of the picture's size."""
+    colors = self_attention.components(*_looks(trace, half))
+    image = Image.fromarray(np.rint(colors * 255).astype(np.uint8))
+    return image.resize(_picture(trace).size, Image.Resampling.BICUBIC)
+
+
+def segments_picture(trace: Trace, *, half: Half = "cond") -> Image.Image:
+    """Segments of the self-attention that nobody asked for, over the picture, numbered by their size."""
+    picture = _picture(trace)
+    small = self_attention.segments(*_looks(trace, half))
+    large = Image.fromarray(small.astype(np.int32)).resize(picture.size, Image.Resampling.NEAREST)
+    names = [f"{number + 1}" for number in range(int(small.max()) + 1)]
+    return segmentation.label_picture(np.asarray(large, dtype=np.int64), names, picture=picture)
+
+
+def label_picture(trace: Trace, heats: Sequence[HeatMap], *, threshold: float | str) -> Image.Image:
+    """All words' masks over the picture, with a legend; punctuation gets none unless there is nothing else.
+
+    Raises ValueError for a threshold that cannot be, or without a picture.
+    """
+    picture = _picture(trace)
+    heats = [heat for heat in heats if not _is_punctuation(heat.word)] or heats
+    found = segmentation.labels(heats, (picture.height, picture.width), threshold=threshold)
+    return segmentation.label_picture(found, [heat.word for heat in heats], picture=picture)
+
+
+def _picture(trace: Trace) -> Image.Image:
+    if trace.picture is None:
+        raise ValueError("the trace has no picture to draw over")
+    return trace.picture
+
+
+def _is_punctuation(word: str) -> bool:
+    """Whether it is a comma, a full stop and the like; ",#2" is the second comma."""
+    return not any(map(str.isalnum, word.partition("#")[0]))
+
+
+def _looks(trace: Trace, half: Half) -> tuple[Tensor, tuple[int, int]]:
+    found = self_attention.table(trace, half=half)
+    if found is None:
+        raise ValueError("the trace holds no self-attention of up to 32 x 32 positions: record it first")
+    return found
 
 
 def _named(maps: Iterable[M], trace: Trace, *, blocks: str, steps: str) -> list[M]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lib_unet_viz.attention import (
+    informed_mean,
     mean_over_heads,
     mixed_values,
     positions,
@@ -191,8 +193,13 @@ class AttentionTap(Tap):
                 self._record(self._call, site, parts)
 
     def _fits(self, call: Call, site: AttentionSite, parts: dict[str, Tensor]) -> bool:
-        """Whether each row is a whole picture; token merging shortens the queries, tiling adds rows."""
+        """Whether it is not too large, and each row a whole picture: token merging shortens the queries,
+        tiling adds rows.
+        """
         height, width = site.size(call.size)
+        if self.capture.most is not None and height * width > self.capture.most:
+            self.seen = True  # and left out, as asked
+            return False
         for part, tensor in parts.items():
             rows, length = tensor.shape[0], tensor.shape[1]
             if rows != len(call.rows) or (part == "q" and length != height * width):
@@ -239,23 +246,23 @@ class AttentionTap(Tap):
         return _copied(positions(mixed_values(heads["q"], heads["k"], heads["v"], site.scale), size), dtype)
 
     def _sum(self, key: Key, site: AttentionSite, heads: dict[str, Tensor], size: tuple[int, int]) -> None:
-        """Add this step's mean over heads to the running sum (head 1, token, y, x), where q is."""
-        tokens = self._tokens(site, heads["k"])
-        mean = mean_over_heads(heads["q"], heads["k"], site.scale, tokens=tokens)
-        if key in self._sums and self._sums[key].shape[1] != len(mean):
-            self.recording.note(
-                f"{site.name}: the text's length changed during the run; its mean is of the steps before"
-            )
-            return
-        if key not in self._sums:
-            self.recording.reserve(mean.numel(), torch.float32)
-            self._sums[key] = torch.zeros(1, len(mean), *size, device=mean.device)
-        there = self._sums[key]
+        """Add this step's mean over heads to the running sum (head 1, token, y, x), where q is.
+
+        Tokens that a step's text does not have count as 0 in it.
+        """
+        if site.kind == "self":
+            mean = informed_mean(heads["q"], heads["k"], site.scale)
+        else:
+            tokens = self._tokens(site, heads["k"])
+            mean = mean_over_heads(heads["q"], heads["k"], site.scale, tokens=tokens)
+        there = self._sums.get(key, torch.zeros(1, 0, *size, device=mean.device))
         if there.shape[2:] != size:
             self.recording.note(f"{site.name}: maps of {size[0]} x {size[1]} are left out of its mean")
             return
-        if len(mean) > there.shape[1]:  # prompt editing may change the number of tokens
-            there = self._sums[key] = nn.functional.pad(there, (0, 0, 0, 0, 0, len(mean) - there.shape[1]))
+        longer = len(mean) - there.shape[1]
+        if longer > 0:  # the first step; later, prompt editing may change the number of tokens
+            self.recording.reserve(longer * math.prod(size), torch.float32)
+            there = self._sums[key] = nn.functional.pad(there, (0, 0, 0, 0, 0, longer))
         there[:, : len(mean)] += mean.reshape(1, -1, *size)
         self._counts[key] = self._counts.get(key, 0) + 1
 

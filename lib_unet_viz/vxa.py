@@ -1,7 +1,7 @@
 """Visualize Cross-Attention: which parts of an uploaded picture a word of a prompt attends to.
 
-The picture is encoded, noise of a chosen level is added, the U-Net runs once on it with the prompt, and its
-cross-attention is recorded.
+The picture is encoded, noise of chosen levels is added, the U-Net runs once on each with the prompt, and its
+attention is recorded.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image, ImageOps
 
-from lib_unet_viz import tokens
+from lib_unet_viz import heatmap, tokens
 from lib_unet_viz.grammar import BlockSpec
-from lib_unet_viz.record import Call, Capture, Recorder, Row
+from lib_unet_viz.record import Call, Capture, Recorder, Row, estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import torch
 
@@ -24,25 +24,29 @@ if TYPE_CHECKING:
     from lib_unet_viz.unet import UNet
 
 MULTIPLE = 8  # pixels a latent position stands for
-DEFAULT_TIMESTEP = 350  # what points best on the bundled model, of 200, 350, 500, 650 and 800
+LEVELS = (0.15, 0.25, 0.35)  # of the noise schedule; what does best on the bundled model, of 0.15 to 0.65
+DRAWS = 2  # of noise, at each level
 MAP_SIDE = 16  # positions; see `default_layers`
-DRAWS = 4  # of noise: one draw points right in 0.72, four in 0.80 (bundled model)
+KEPT = 200_000_000  # bytes of Q that are kept, so that other words can be asked
 SMALLEST = 64  # pixels of a side: the U-Net halves the latent three times
 
 
+def default_timesteps(model: Model) -> tuple[int, ...]:
+    """The noise levels that a look is averaged over unless others are chosen."""
+    return tuple(round(level * model.timesteps) for level in LEVELS)
+
+
+def runs(timesteps: Sequence[int] | None = None, *, draws: int = DRAWS) -> int:
+    """How many runs of the U-Net a look takes: `draws` at each level, one at timestep 0."""
+    return sum(draws if level else 1 for level in set(LEVELS if timesteps is None else timesteps))
+
+
 def default_layers(model: Model) -> str:
-    """Block spec of the layers looked at unless others are chosen; see `layers_near`."""
-    return layers_near(model.unet, model.native_size)
-
-
-def layers_near(unet: UNet, native_size: int) -> str:
-    """Block spec of the layers whose maps are 16 x 16, or nearest to that, for pictures of `native_size`.
-
-    These are the layers that prompt-to-prompt (Hertz et al. 2022) shows, and those that point best on the
-    bundled model.
+    """Block spec of the layers whose maps are 16 x 16 for a picture of the model's own size, or nearest to
+    that: those that prompt-to-prompt (Hertz et al. 2022) shows.
     """
-    sites = [site for site in unet.sites if site.kind == "cross"]
-    wanted = math.log2(native_size / MULTIPLE / MAP_SIDE)
+    sites = [site for site in model.unet.sites if site.kind == "cross"]
+    wanted = math.log2(model.native_size / MULTIPLE / MAP_SIDE)
     level = min({site.level for site in sites}, key=lambda there: (abs(there - wanted), there))
     return ",".join(dict.fromkeys(site.block for site in sites if site.level == level))
 
@@ -63,6 +67,9 @@ class Model(Protocol):
     def tokens(self, prompt: str) -> list[str]:
         """The vocabulary's strings for a prompt, with BOS, EOS and padding."""
 
+    def context(self, prompt: str) -> torch.Tensor:
+        """What cross-attention gets of a prompt: (row, token, channel), one row."""
+
     def encode(self, picture: Image.Image) -> torch.Tensor:
         """A picture, its sides multiples of 8, to a latent (image, channel, y, x)."""
 
@@ -73,7 +80,7 @@ class Model(Protocol):
         """Noise level of a timestep: deviation of the noise relative to the signal's scale."""
 
     def denoise(self, latents: Iterable[torch.Tensor], *, timestep: int, prompt: str) -> None:
-        """Run the U-Net once on each latent, conditional half only."""
+        """Run the U-Net once on each latent, as soon as it comes; conditional half only."""
 
 
 def trace_picture(
@@ -82,51 +89,92 @@ def trace_picture(
     prompt: str,
     *,
     blocks: BlockSpec | str = "",
-    timestep: int,
+    timestep: int | Sequence[int] | None = None,
     noise_seed: int = 0,
     draws: int = DRAWS,
 ) -> Trace:
-    """Record the cross-attention of a picture with a prompt, averaged over heads and draws of noise.
+    """Record the cross-attention of a picture with a prompt, averaged over heads, noise levels and draws.
+
+    The trace also holds what refines maps (self-attention of up to 32 x 32 positions) and what other words
+    can be asked of (Q; see `asking`) and, of the self-attention of `default_layers`, Q and K. Its steps are
+    the runs of the U-Net.
 
     Args:
         picture: any size and mode; see `prepare`.
         blocks: which blocks' cross-attention, blank for all.
-        timestep: 0 (the picture as it is, no noise) to `model.timesteps - 1`.
-        noise_seed: another one gives other noise. draws: of noise, one run of the U-Net each; at timestep 0,
-            where all are the same, there is one.
+        timestep: 0 (the picture as it is, no noise) to `model.timesteps - 1`, or several; None is
+            `default_timesteps`.
+        noise_seed: another one gives other noise. draws: of noise at each level, one run of the U-Net each;
+            at timestep 0, where all are the same, there is one.
 
     Raises ValueError for an empty prompt or a timestep that the model lacks; SpecError for a wrong spec.
     """
+    spec = blocks if isinstance(blocks, BlockSpec) else BlockSpec.parse(blocks)
+    levels = _levels(model, timestep)
+    _check(model, prompt, spec)
+    ready = prepare(picture, model.native_size)
+    latent = model.encode(ready)
+    size = (int(latent.shape[-2]), int(latent.shape[-1]))
+    runs = [(level, draw) for level in levels for draw in range(draws if level else 1)]
+    step = -1
+
+    def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        row = Row(image=0, half="cond")
+        return Call(step=step, total=len(runs), sigma=model.sigma(runs[step][0]), rows=(row,), size=size)
+
+    def noised(level: int) -> Iterator[torch.Tensor]:
+        nonlocal step
+        for _ in range(sum(level == each for each, _ in runs)):
+            step += 1
+            seed = noise_seed * len(runs) + step
+            yield model.add_noise(latent, timestep=level, seed=seed) if level else latent
+
+    meta: dict[str, Any] = {
+        "prompt": prompt,
+        "model": model.name,
+        "timestep": levels[0] if len(levels) == 1 else list(levels),
+        "noise_seed": noise_seed,
+        "picture_size": [ready.height, ready.width],
+        "tokens": {"cond": model.tokens(prompt)},
+    }
+    with Recorder(model.unet, attention=_captures(model, spec, size, runs), calls=calls, meta=meta) as trace:
+        for level in levels:
+            model.denoise(noised(level), timestep=level, prompt=prompt)
+    trace.picture = ready
+    return trace
+
+
+def _levels(model: Model, timestep: int | Sequence[int] | None) -> tuple[int, ...]:
+    chosen = default_timesteps(model) if timestep is None else timestep
+    levels = tuple(dict.fromkeys([chosen] if isinstance(chosen, int) else chosen))
+    for level in levels:
+        if not 0 <= level < model.timesteps:
+            raise ValueError(
+                f"timestep {level} does not exist; allowed: 0 (no noise) to {model.timesteps - 1}"
+            )
+    if not levels:
+        raise ValueError("no timestep is given; one at least is needed")
+    return levels
+
+
+def _check(model: Model, prompt: str, spec: BlockSpec) -> None:
     if not prompt.strip():
         raise ValueError("the prompt is empty: write what to look for in the picture")
-    if not 0 <= timestep < model.timesteps:
-        raise ValueError(
-            f"timestep {timestep} does not exist; allowed: 0 (no noise) to {model.timesteps - 1}"
-        )
-    spec = blocks if isinstance(blocks, BlockSpec) else BlockSpec.parse(blocks)
     if not any(model.unet.attention(name) for name in spec.names(model.unet)):
         raise ValueError(
             f"the prompt reaches none of the blocks {spec.text!r}: choose one with cross-attention"
         )
-    ready = prepare(picture, model.native_size)
-    latent = model.encode(ready)
-    size = (int(latent.shape[-2]), int(latent.shape[-1]))
-    call = Call(step=0, total=1, sigma=model.sigma(timestep), rows=(Row(image=0, half="cond"),), size=size)
-    meta: dict[str, Any] = {
-        "prompt": prompt,
-        "model": model.name,
-        "timestep": timestep,
-        "noise_seed": noise_seed,
-    }
-    meta["picture_size"] = [ready.height, ready.width]
-    meta["tokens"] = {"cond": model.tokens(prompt)}
-    capture = Capture(blocks=spec, mean=True)
-    with Recorder(model.unet, attention=capture, calls=lambda args, kwargs: call, meta=meta) as trace:
-        seeds = range(draws * noise_seed, draws * (noise_seed + 1))
-        noised = (model.add_noise(latent, timestep=timestep, seed=seed) for seed in seeds)
-        model.denoise(noised if timestep else [latent], timestep=timestep, prompt=prompt)
-    trace.picture = ready
-    return trace
+
+
+def _captures(
+    model: Model, spec: BlockSpec, size: tuple[int, int], runs: Sequence[object]
+) -> Sequence[Capture]:
+    """Means over the runs; and, where it does not take too much, what words and places can be asked of."""
+    means = heatmap.word_captures(spec.text, halves=("cond",))
+    queries = heatmap.explore_captures(default_layers(model), blocks=spec.text)
+    if estimate(model.unet, attention=queries, size=size, total=len(runs)) > KEPT:
+        return means
+    return *means, *queries
 
 
 def prepare(picture: Image.Image, native_size: int) -> Image.Image:

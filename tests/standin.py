@@ -25,8 +25,9 @@ from torch.nn import functional
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lib_unet_viz.capture import Call, Capture, Row, estimate
+from lib_unet_viz.capture import Call, Row, estimate
 from lib_unet_viz.contexts import Contexts
+from lib_unet_viz.heatmap import explore_captures, word_captures
 from lib_unet_viz.hosts.pipeline import NOTHING, Cancelled
 from lib_unet_viz.layer_prompt import LayerPrompt
 from lib_unet_viz.record import Recorder
@@ -169,7 +170,7 @@ class StandIn:
         recorder = Recorder(
             self.unet,
             features=settings.features.capture(),
-            attention=[*attention, Capture(mean=True)],
+            attention=[*attention, *word_captures(), *(explore_captures("") if settings.explore else ())],
             calls=calls,
             meta={"prompt": prompt, "seed": seed, "tokens": {"cond": self.tokens(prompt)}},
             budget=settings.budget_mb * 1_000_000,

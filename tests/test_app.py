@@ -14,11 +14,11 @@ gr = pytest.importorskip("gradio")
 from PIL import Image  # noqa: E402
 from standin import StandIn  # noqa: E402
 
-from lib_unet_viz import readout, ui, vxa  # noqa: E402
+from lib_unet_viz import readout, ui  # noqa: E402
 from lib_unet_viz.app.page import build  # noqa: E402
 from lib_unet_viz.app.runs import GoneError, Runs, reports  # noqa: E402
 from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
-from lib_unet_viz.app.vxa_tab import DEFAULT_LAYERS, VXA, layer_choices  # noqa: E402
+from lib_unet_viz.app.vxa_tab import ALL_LAYERS, VXA, layer_choices  # noqa: E402
 from lib_unet_viz.dump import load_trace  # noqa: E402
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Settings  # noqa: E402
 
@@ -74,7 +74,7 @@ def of(update: Any, name: str) -> Any:
 def test_the_page_builds(pipeline: Any) -> None:
     blocks = build(pipeline)
     labels = {component["props"].get("label") for component in blocks.get_config_file()["components"]}
-    wanted = {"Prompt", "Steps", "CFG scale", "Seed", "Indices of token", "Cross-attention layer", "Timestep"}
+    wanted = {"Prompt", "Steps", "CFG scale", "Seed", "Indices of token", "Cross-attention layer"}
     assert wanted <= labels
 
 
@@ -310,22 +310,24 @@ def look(tab: VXA, picture: Image.Image | None, **changed: Any) -> tuple[Any, st
     arguments: dict[str, Any] = {
         "prompt": "hat, neck",
         "indices": "1, 3",
-        "layers": [DEFAULT_LAYERS],
-        "timestep": vxa.DEFAULT_TIMESTEP,
+        "layers": [ALL_LAYERS],
+        "timesteps": "150, 350",
         "seed": 0,
+        "other": "",
+        "method": "informed",
         "original": False,
         "mode": "heat overlay",
     }
     return tab.visualize(picture, **{**arguments, **changed})
 
 
-@pytest.mark.parametrize("mode", ["masked", "greyscale", "heat overlay"])
+@pytest.mark.parametrize("mode", ["masked", "greyscale", "heat overlay", "mask"])
 @pytest.mark.parametrize("size", [(100, 301), (64, 64)])
 def test_vxa_shows_a_picture_of_any_size(looker: VXA, mode: str, size: tuple[int, int]) -> None:
     image, line, name = look(looker, Image.new("RGBA", size, (200, 30, 30, 128)), mode=mode)
     assert abs(image.width / image.height - size[0] / size[1]) < 0.03
     assert "1 hat + 3 neck" in line
-    again, _ = looker.redraw(name, "hat, neck", "3", False, mode)
+    again, _ = looker.redraw(name, "hat, neck", "3", "", "daam", False, mode)
     assert again.size == image.size
 
 
@@ -340,7 +342,12 @@ def test_vxa_as_the_original_did_counts_the_padding(looker: VXA) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"), [({"prompt": ""}, "prompt is empty"), ({"indices": "99"}, "no index of a token")]
+    ("changed", "said"),
+    [
+        ({"prompt": ""}, "prompt is empty"),
+        ({"indices": "99"}, "no index of a token"),
+        ({"timesteps": "some"}, "no timestep"),
+    ],
 )
 def test_vxa_mistakes_become_messages(looker: VXA, changed: dict[str, Any], said: str) -> None:
     assert said in look(looker, Image.new("RGB", (64, 64)), **changed)[1]
@@ -348,3 +355,35 @@ def test_vxa_mistakes_become_messages(looker: VXA, changed: dict[str, Any], said
 
 def test_vxa_without_a_picture_says_so(looker: VXA) -> None:
     assert "no picture" in look(looker, None)[1]
+
+
+def test_vxa_asks_for_other_words_of_the_same_look(looker: VXA) -> None:
+    picture = Image.effect_noise((128, 128), 90).convert("RGB")
+    own, _, name = look(looker, picture, indices="")
+    other, line = looker.redraw(name, "hat, neck", "", "a sky", "informed", False, "heat overlay")
+    assert "a sky" in line
+    assert other.tobytes() != own.tobytes()
+    labels, line = looker.redraw(name, "hat, neck", "", "", "informed", False, "label map")
+    assert "all words" in line
+    assert labels.height > own.height  # the legend
+
+
+def test_a_click_shows_where_a_place_looks_to(looker: VXA) -> None:
+    section = looker.looks
+    picture = Image.effect_noise((128, 128), 90).convert("RGB")
+    _, _, name = look(looker, picture)
+    layers, heads, _ = section.fill(name, "IN01.0")
+    assert of(layers, "value") == "IN01.0"
+    assert of(heads, "choices") == ["mean", "0", "1"]
+    event = gr.SelectData(None, {"index": [96, 32], "value": None})
+    at, shown, line = section.click(name, "a place's looks", "IN01.0", "1", "2", event)
+    trace = looker.runs.trace(name)
+    assert trace.picture is not None
+    assert at == (32 / trace.picture.height, 96 / trace.picture.width)
+    assert shown.size == trace.picture.size
+    assert "head 1" in line
+    for view in ("components", "segments"):
+        other, _ = section.show(at, name, view, "all together", "mean", "mean")
+        assert other.tobytes() != shown.tobytes()
+    assert "no head 9" in section.show(at, name, "a place's looks", "IN01.0", "9", "2")[1]
+    assert "no longer in memory" in section.show(at, "gone", "components", "", "", "")[1]

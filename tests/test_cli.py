@@ -20,7 +20,7 @@ from lib_unet_viz.cli.parser import parse
 from lib_unet_viz.dump import load_trace
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("app", "trace", "vxa", "blocks", "show", "render", "diff", "sweep", "score")
+COMMANDS = ("app", "trace", "vxa", "blocks", "show", "render", "maps", "diff", "sweep", "score")
 PROMPT = "a red circle"
 
 
@@ -347,11 +347,44 @@ def test_nothing_that_fits_in_a_dump(
     assert not out.exists()
 
 
+def test_maps_of_a_dump(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--steps", "2", "--model", model, "--no-features", "--no-attention", "--explore"]
+    assert run("trace", PROMPT, *options, "--negative", "red", "--out", tmp_path) == 0
+    dump = tmp_path / "trace.safetensors"
+    views = ["--segments", "--components", "--look", "0.5,0.2"]
+    assert run("maps", dump, *views, "--out", tmp_path / "all") == 0
+    words = {f"{kind}-{name}.png" for kind in ("heat", "mask") for name in ("01-a", "02-red", "03-circle")}
+    others = {"labels.png", "look.png", "components.png", "segments.png"}
+    assert {path.name for path in (tmp_path / "all").iterdir()} == words | others
+    one = ["--look", "0.5,0.2", "--layer", "OUT09.0", "--head", "1", "--step", "2"]
+    asked = ["--ask", "blue", "--model", model, "--threshold", "0.5"]
+    assert run("maps", dump, *one, *asked, "--out", tmp_path / "asked") == 0
+    assert (tmp_path / "asked" / "heat-01-blue.png").exists()
+    assert run("maps", dump, "--half", "uncond", "--out", tmp_path / "negative") == 0
+    assert (tmp_path / "negative" / "mask-01-red.png").exists()
+    capsys.readouterr()
+    for wrong, said in (
+        (["--words", "dog"], "'dog' nowhere"),
+        (["--threshold", "much"], "0 to 1, or otsu"),
+        (["--look", "2,0"], "between 0 and 1"),
+        (["--look", "1"], "two numbers"),
+        (["--look", "0,0", "--layer", "IN00.0"], "no self-attention of IN00.0"),
+    ):
+        assert said in refused(capsys, "maps", dump, *wrong, "--out", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_scores_as_a_table() -> None:
+    marks = {"pointing": 0.81, "miou": 0.4, "miou_mean": 0.3, "map": 0.7}
+    others = {"intervals": {"miou": [0.35, 0.45]}, "colors": {"miou": 0.2}, "phrases": {"miou": 0.1}}
+    cases = ("one_object", "two_objects", "three_objects", "generated")
+    maps = {case: {"daam": {**marks, **others}} for case in cases}
     found = {
         "pictures": {"scorer_on_drawn": 0.99, "one_object": 0.925, "two_objects": 0.7},
-        "maps": {"default": "daam", "two_objects": {"daam": {"pointing": 0.81, "miou": 0.4}}},
+        "maps": {"default": "daam", "winner": "vxa", "best_layer": "OUT07", **maps},
     }
     text = report.scores(found, count=40)
     assert re.search(r"^one object +92\.5%$", text, re.MULTILINE)
-    assert re.search(r"^daam \(default\) +81\.0% +0\.400$", text, re.MULTILINE)
+    row = r"^daam \(default\) +81\.0% +0\.400 +0\.050 +0\.300 +0\.700 +0\.200 +0\.100$"
+    assert len(re.findall(row, text, re.MULTILINE)) == 4
+    assert "the layer OUT07; the winner is vxa" in text

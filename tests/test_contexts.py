@@ -131,14 +131,16 @@ def test_a_recording_sees_what_each_block_read(any_unet: nn.Module) -> None:
     torch.testing.assert_close(k, expected)
 
 
-def test_a_mean_of_texts_of_different_lengths_is_of_the_first(any_unet: nn.Module) -> None:
+def test_a_mean_of_texts_of_different_lengths_is_as_long_as_the_longest(any_unet: nn.Module) -> None:
     calls = Steps(2)
     recorder = Recorder(any_unet, attention=Capture("M00", mean=True), calls=calls)
     with Contexts(any_unet, lambda args, kwargs: None if calls.step < 0 else OTHERS), recorder as trace:
         run(any_unet)
         run(any_unet)
-    assert trace.attention.one(image=0).shape == (1, 77, 1, 2)
-    assert "length changed" in trace.notes[0]
+    mean = trace.attention.one(image=0).data
+    assert mean.shape == (1, 154, 1, 2)
+    torch.testing.assert_close(mean.sum(1), torch.ones(1, 1, 2))
+    assert 0 < mean[0, 77:].sum() < mean[0, :77].sum()  # in one of the two steps only
 
 
 # No hook is left.

@@ -12,7 +12,10 @@ from safetensors.torch import load_file
 
 from lib_unet_viz.demo import export, model, score, train
 from lib_unet_viz.demo import scorer as judge
+from lib_unet_viz.demo.localisation import Judged, summary
+from lib_unet_viz.demo.localisation import judge as judge_map
 from lib_unet_viz.demo.scenes import COLORS, SHAPES
+from lib_unet_viz.demo.score_maps import held_out, masks_by_color
 from lib_unet_viz.hosts.pipeline import Pipeline
 from lib_unet_viz.settings import Settings
 
@@ -139,15 +142,43 @@ def test_judging_a_map() -> None:
     heat = np.zeros((8, 8), dtype=np.float32)
     heat[2:4, 2:6] = 0.6
     heat[3, 3] = 1
-    assert score.judge_map(heat, mask) == (True, 0.5)
-    assert score.judge_map(heat[::-1, ::-1], mask)[0] is False
+    found = judge_map(heat, mask)
+    assert (found.pointing, found.miou, found.miou_mean) == (1, 0.5, 0.5)
+    assert judge_map(heat[::-1, ::-1], mask).pointing == 0
+    # Ranked: the peak, (2, 2), (2, 3), two outside, then (3, 2): precisions 1, 1, 1 and 4 of 6.
+    assert found.map == pytest.approx((1 + 1 + 1 + 4 / 6) / 4)
+    assert judge_map(mask.astype(np.float32), mask) == Judged(1, 1, 1, 1)
+
+
+def test_intervals_hold_the_mean_and_shrink_with_more_scenes() -> None:
+    rng = np.random.default_rng(0)
+    scenes = [[Judged(*rng.random(4)), Judged(*rng.random(4))] for _ in range(400)]
+    few, many = summary(scenes[:25]), summary(scenes)
+    for found in (few, many):
+        assert found["miou"] == pytest.approx(0.5, abs=0.15)
+        low, high = found["intervals"]["miou"]
+        assert low < found["miou"] < high
+    widths = [np.ptp(found["intervals"]["miou"]) for found in (few, many)]
+    assert widths[1] == pytest.approx(widths[0] / 4, rel=0.4)
+    assert np.ptp(summary([[Judged(1, 1, 1, 1)]] * 3)["intervals"]["map"]) == 0
+
+
+def test_masks_by_color_are_those_of_a_drawn_scene() -> None:
+    scene, _ = held_out(objects=2, count=1, seed=3, pattern="plain")[0]
+    colors = [thing.color for thing in scene.things]
+    masks = masks_by_color(scene.picture, colors)
+    assert masks is not None
+    for found, mask in zip(masks, scene.masks, strict=True):
+        assert (found & mask).sum() / (found | mask).sum() > 0.9
+    missing = next(color for color in COLORS if color not in colors)
+    assert masks_by_color(scene.picture, [missing]) is None
 
 
 def test_held_out_scenes_are_a_function_of_the_seed_and_distinct() -> None:
-    first, second = (score.held_out(objects=2, count=5, seed=1) for _ in range(2))
+    first, second = (held_out(objects=2, count=5, seed=1) for _ in range(2))
     assert [text for _, text in first] == [text for _, text in second]
     assert all(len(judge.truth(scene)) == 2 for scene, _ in first)
-    assert first[0][1] != score.held_out(objects=2, count=5, seed=2)[0][1]
+    assert first[0][1] != held_out(objects=2, count=5, seed=2)[0][1]
 
 
 @pytest.mark.slow
@@ -161,9 +192,13 @@ def test_the_score_has_the_documented_keys(bundled: Pipeline) -> None:
     found = score.score(seed=5, count=4, model=bundled, progress=lambda share, doing: done.append(share))
     assert set(found["pictures"]) == {"scorer_on_drawn", "one_object", "two_objects"}
     assert found["maps"]["default"] in found["maps"]["two_objects"]
+    assert {"winner", "best_layer", "one_object", "three_objects", "generated"} <= set(found["maps"])
+    marks = {"pointing", "miou", "miou_mean", "map"}
     for judged in found["maps"]["two_objects"].values():
-        assert set(judged) == {"pointing", "miou"}
-        assert all(0 <= value <= 1 for value in judged.values())
+        assert set(judged) == {*marks, "intervals", "colors", "phrases", "scenes"}
+        for each in (judged, judged["colors"], judged["phrases"]):
+            assert all(0 <= each[mark] <= 1 for mark in marks)
+            assert set(each["intervals"]) == marks
     assert done == sorted(done)
     assert done[-1] == pytest.approx(1)
 

@@ -28,9 +28,10 @@ ROOMS = (
     {"grammar", "layer_prompt", "trace", "attention", "formula", "norm"},
     {"unet", "tokens", "color", "capture"},
     {"record", "taps", "settings", "contexts"},
-    {"render", "montage", "bars", "lettering", "sheets", "naming", "readout", "dump", "heatmap", "edit"},
+    {"render", "montage", "bars", "lettering", "sheets", "naming", "readout", "dump", "heatmap", "edit"}
+    | {"aggregation", "self_attention", "segmentation"},
     {"difference", "sweep"},
-    {"ui", "vxa"},
+    {"ui", "vxa", "asking"},
     {"hosts", "demo"},
     {"app"},
     {"cli", "webui", "__main__"},

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_unet_viz import vxa
+from lib_unet_viz import heatmap, vxa
 from lib_unet_viz.grammar import BlockSpec, SpecError
 from lib_unet_viz.hosts.pipeline import Pipeline
 
@@ -25,8 +25,9 @@ def picture() -> Image.Image:
 
 def test_one_map_per_layer_of_that_layers_size(model: Pipeline, picture: Image.Image) -> None:
     trace = vxa.trace_picture(model, picture, "red circle", blocks="IN01,M00", timestep=300)
-    assert {m.key.block: m.shape[-2:] for m in trace.attention} == {"IN01": (12, 8), "M00": (2, 1)}
-    assert trace.attention.one(block="M00").numpy().sum(1) == pytest.approx(1, abs=1e-5)
+    maps = heatmap.cross_maps(trace)
+    assert {m.key.block: m.shape[-2:] for m in maps} == {"IN01": (12, 8), "M00": (2, 1)}
+    assert maps[1].numpy().sum(1) == pytest.approx(1, abs=1e-5)
     assert trace.picture is not None
     assert trace.picture.size == picture.size
 
@@ -34,7 +35,8 @@ def test_one_map_per_layer_of_that_layers_size(model: Pipeline, picture: Image.I
 def test_noise_has_a_seed_and_none_is_added_at_timestep_0(model: Pipeline, picture: Image.Image) -> None:
     def run(**options: Any) -> np.ndarray:
         options = {"draws": 1, **options}
-        return vxa.trace_picture(model, picture, "red", blocks="IN01", **options).attention[0].numpy()
+        trace = vxa.trace_picture(model, picture, "red", blocks="IN01", **options)
+        return heatmap.cross_maps(trace)[0].numpy()
 
     assert (run(timestep=500) == run(timestep=500)).all()
     assert not np.allclose(run(timestep=500), run(timestep=500, noise_seed=1))
@@ -42,6 +44,19 @@ def test_noise_has_a_seed_and_none_is_added_at_timestep_0(model: Pipeline, pictu
     both = run(timestep=500, draws=2)
     mean = (run(timestep=500) + run(timestep=500, noise_seed=1)) / 2
     np.testing.assert_allclose(both, mean, atol=1e-6)
+
+
+def test_several_levels_are_averaged_and_are_the_default(model: Pipeline, picture: Image.Image) -> None:
+    def maps(**options: Any) -> np.ndarray:
+        trace = vxa.trace_picture(model, picture, "red", blocks="IN01", draws=1, **options)
+        return heatmap.cross_maps(trace)[0].numpy()
+
+    first, second = maps(timestep=100, noise_seed=0), maps(timestep=0)
+    np.testing.assert_allclose(maps(timestep=(100, 0)), (first + second) / 2, atol=1e-6)
+    trace = vxa.trace_picture(model, picture, "red", blocks="IN01")
+    assert trace.meta["timestep"] == [150, 250, 350]
+    assert trace.meta["steps"] == 3 * vxa.DRAWS
+    assert len({item.sigma for item in trace.attention.all(what="Q", kind="cross")}) == 3
 
 
 def test_noise_is_the_schedules(model: Pipeline) -> None:
@@ -75,6 +90,8 @@ def test_pictures_of_any_size_become_what_the_model_takes(
     [
         ({"prompt": " "}, "the prompt is empty"),
         ({"timestep": 1000}, "allowed: 0 \\(no noise\\) to 999"),
+        ({"timestep": (500, 1000)}, "timestep 1000 does not exist"),
+        ({"timestep": ()}, "no timestep"),
         ({"blocks": "IN00"}, "reaches none of the blocks 'IN00'"),
         ({"blocks": "IN77"}, "IN77"),
     ],

@@ -24,7 +24,7 @@ from standin import StandIn, TinyUNet  # noqa: E402
 from lib_unet_viz import vxa  # noqa: E402
 from lib_unet_viz.app.runs import Runs  # noqa: E402
 from lib_unet_viz.app.style import PARTS_CSS  # noqa: E402
-from lib_unet_viz.app.vxa_tab import ALL_LAYERS, DEFAULT_LAYERS, MODES, VXA, block_spec  # noqa: E402
+from lib_unet_viz.app.vxa_tab import ALL_LAYERS, MODES, NEAR_LAYERS, VXA, block_spec  # noqa: E402
 from lib_unet_viz.unet import UNet  # noqa: E402
 from lib_unet_viz.webui import schemas  # noqa: E402
 
@@ -46,7 +46,7 @@ class Webui:
 
     def __init__(self) -> None:
         self.model: StandIn | None = None
-        self.held, self.uses = False, 0
+        self.held, self.uses, self.runs = False, 0, 0
 
     def loaded(self) -> Any:
         if self.model is None:
@@ -54,8 +54,8 @@ class Webui:
         return self.model
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        self.held, self.uses = True, self.uses + 1
+    def alone(self, runs: int) -> Iterator[None]:
+        self.held, self.uses, self.runs = True, self.uses + 1, runs
         yield
         self.held = False
 
@@ -88,12 +88,12 @@ def tab(webui: Webui) -> VXA:
 
 def look(tab: VXA, layers: list[str]) -> tuple[Any, str, str]:
     picture = Image.effect_noise((96, 128), 90)
-    return tab.visualize(picture, "hat, neck", "1", layers, 50, 0, False, MODES[0])
+    return tab.visualize(picture, "hat, neck", layers, "50", 0, "1", "", "informed", False, MODES[0])
 
 
 def test_the_tab_is_there_before_a_model_is(tab: VXA) -> None:
-    assert [choice for choice, _ in tab.layer.choices] == [DEFAULT_LAYERS, ALL_LAYERS]
-    assert "No checkpoint is loaded yet" in look(tab, [DEFAULT_LAYERS])[1]
+    assert [choice for choice, _ in tab.layer.choices] == [ALL_LAYERS, NEAR_LAYERS]
+    assert "No checkpoint is loaded yet" in look(tab, [ALL_LAYERS])[1]
     update, indices = tab.tokenise("hat, neck", [])
     assert (update["choices"], indices) == ([], "")
     assert "No checkpoint is loaded yet" in tab.type_indices("1", "hat, neck", [])[1]["value"]
@@ -101,16 +101,16 @@ def test_the_tab_is_there_before_a_model_is(tab: VXA) -> None:
 
 def test_layers_and_timesteps_follow_the_model(webui: Webui, tab: VXA) -> None:
     webui.model = StandIn()
-    tokens, layers, timestep = tab.refresh("hat, neck", ["1 hat"], ["IN01"], 350)
+    tokens, layers, timesteps = tab.refresh("hat, neck", ["1 hat"], ["IN01"])
     assert tokens["choices"] == ["1 hat", "2 ,", "3 neck"]
     assert "IN01" in layers["choices"]
     assert layers["value"] == ["IN01"]
-    assert (timestep["maximum"], timestep["value"]) == (999, 350)
+    assert timesteps["placeholder"] == "150, 250, 350"
     webui.model = Shallow()
-    _, layers, timestep = tab.refresh("hat, neck", ["1 hat"], ["IN01"], 350)
+    _, layers, timesteps = tab.refresh("hat, neck", ["1 hat"], ["IN01"])
     assert "IN01" not in layers["choices"]
-    assert layers["value"] == [DEFAULT_LAYERS]
-    assert (timestep["maximum"], timestep["value"]) == (99, 99)
+    assert layers["value"] == [ALL_LAYERS]
+    assert timesteps["placeholder"] == "15, 25, 35"
 
 
 def test_a_layer_that_the_new_model_lacks_is_named(webui: Webui, tab: VXA) -> None:
@@ -121,7 +121,7 @@ def test_a_layer_that_the_new_model_lacks_is_named(webui: Webui, tab: VXA) -> No
     said = look(tab, ["IN01"])[1]
     assert "no layer" in said
     assert "OUT00" in said
-    assert look(tab, [DEFAULT_LAYERS])[0].tobytes() != first[0].tobytes()
+    assert look(tab, [ALL_LAYERS])[0].tobytes() != first[0].tobytes()
 
 
 def test_the_model_works_alone(webui: Webui, tab: VXA) -> None:
@@ -132,12 +132,25 @@ def test_the_model_works_alone(webui: Webui, tab: VXA) -> None:
 
     webui.model = Watched()
     look(tab, [ALL_LAYERS])
-    assert webui.uses == 1
+    assert (webui.uses, webui.runs) == (1, vxa.DRAWS)
     assert not webui.held
 
 
+def test_other_words_are_asked_of_the_model_that_looked_and_alone(webui: Webui, tab: VXA) -> None:
+    webui.model = StandIn()
+    own, _, name = look(tab, [ALL_LAYERS])
+    asked: list[Any] = [name, "hat, neck", "", "a sky", "informed", False, MODES[0]]
+    other, line = tab.redraw(*asked)
+    assert "a sky" in line
+    assert webui.uses == 2
+    assert other.tobytes() != own.tobytes()
+    webui.model = Shallow()
+    webui.model.name = "another"
+    assert "now another is loaded" in tab.redraw(*asked)[1]
+
+
 def test_a_block_spec_of_several_layers() -> None:
-    choices = {"default": "M00", "all": "", "IN01": "IN01", "OUT00.1": "OUT00.1"}
+    choices = {"all": "", "16 x 16": "M00", "IN01": "IN01", "OUT00.1": "OUT00.1"}
     assert block_spec(choices, ["IN01", "OUT00.1"]) == "IN01,OUT00.1"
     assert block_spec(choices, ["IN01", "all"]) == ""
 
@@ -194,4 +207,7 @@ def test_requests_name_what_they_do_not_know() -> None:
     with pytest.raises(pydantic.ValidationError, match="word"):
         schemas.VXARequest(image="", prompt="hat", word="hat")  # type: ignore[call-arg]
     request = schemas.VXARequest(image="", prompt="hat")
-    assert (request.timestep, request.draws) == (vxa.DEFAULT_TIMESTEP, vxa.DRAWS)
+    assert (request.timestep, request.draws, request.method) == (None, vxa.DRAWS, "informed")
+    several: Any = [150, 350]
+    assert schemas.VXARequest(image="", prompt="hat", timestep=several).timestep == several
+    assert schemas.VXARequest(image="", prompt="hat", timestep=0).timestep == 0

@@ -11,6 +11,7 @@ from PIL import Image
 
 from lib_unet_viz import readout, sheets, ui, vxa
 from lib_unet_viz.app.compare import Compare
+from lib_unet_viz.app.looks import LookSection
 from lib_unet_viz.app.parts import SheetSection, chosen_seed, gallery, heading, picture, shown
 from lib_unet_viz.app.runs import Runs, reports
 from lib_unet_viz.dump import save_trace
@@ -46,6 +47,7 @@ class Txt2Img:
         self.features = SheetSection(
             runs, "Features", maps=lambda trace: trace.features, draw=_feature_sheets
         )
+        self.looks = LookSection(runs, "picture")
         self.attention = SheetSection(
             runs, "Attention", maps=lambda trace: trace.attention, draw=_attention_sheets
         )
@@ -106,6 +108,8 @@ class Txt2Img:
         with gr.Row(visible=False) as self.pictures:
             self.picture = picture("Picture", "picture")
             self.word = picture("Word map", "word")
+        with gr.Column(visible=False) as self.looks_section:
+            self.looks.build()
         with gr.Column(visible=False) as self.words_section:
             heading("One map for each word", "Click a word to see it large beside the picture.")
             self.words = gallery("Word maps", "words", enlarge=False)
@@ -178,6 +182,9 @@ class Txt2Img:
             self.height,
         ]
         outputs = [self.status, self.pictures, self.picture, self.word, self.words_section, self.words]
+        looks = self.looks
+        looks.connect(self.run, self.picture)
+        outputs += [self.looks_section, looks.result, looks.note]
         outputs += [self.dump_section, self.dump, self.dump_problem, self.go, self.stop, self.run]
         for section in (self.features, self.attention):
             outputs += [section.body, section.note, section.step]
@@ -185,6 +192,7 @@ class Txt2Img:
             event = start(self.generate, [*inputs, *panel.components], outputs, show_progress="hidden")
             for section in (self.features, self.attention):
                 event = event.then(section.show, section.inputs, section.outputs)
+            event.then(looks.fill, [self.run, looks.site], [looks.site, looks.head, looks.step])
         self.compare.connect(inputs[1:])
         self.stop.click(self.cancel, [self.run], [self.stop], queue=False)
         self.words.select(self.enlarge, [self.run], [self.word], show_progress="hidden")
@@ -251,7 +259,8 @@ class Txt2Img:
 
         emptied = {self.pictures: shown(True), self.word: shown(False), self.words_section: shown(False)}
         emptied |= {self.dump_section: shown(False), self.dump: shown(False), self.dump_problem: shown(False)}
-        emptied |= {**self.features.emptied(), **self.attention.emptied()}
+        emptied |= {**self.features.emptied(), **self.attention.emptied(), **self.looks.emptied()}
+        emptied |= {self.looks_section: shown(False)}
         running = reports(work)
         while True:
             try:
@@ -278,6 +287,7 @@ class Txt2Img:
             self.word: _word(overlays, _first(overlays)) if overlays else shown(False),
             self.words_section: shown(bool(overlays)),
             self.words: gr.update(value=overlays, **({"selected_index": None} if _can_unselect() else {})),
+            self.looks_section: shown(bool(trace.attention.all(kind="self"))),
             self.dump_section: shown(True),
             **self.features.filled(trace),
             **self.attention.filled(trace),

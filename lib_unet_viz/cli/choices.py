@@ -41,6 +41,7 @@ def settings(options: Namespace, *, blocks: str, attention: str, steps: str) -> 
         features=_given(features, average=options.average, enabled=False if options.no_features else None),
         attention=_given(attended, enabled=False if options.no_attention else None),
         heatmaps=base.heatmaps and not options.no_heat,
+        explore=base.explore or getattr(options, "explore", False),
         budget_mb=getattr(options, "budget", None) or base.budget_mb,
     )
     _check(chosen)

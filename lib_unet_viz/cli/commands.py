@@ -14,6 +14,7 @@ from PIL import Image
 from lib_unet_viz import color, heatmap, naming, sheets, tokens
 from lib_unet_viz import vxa as vxa_module
 from lib_unet_viz.cli import choices, files, progress, report
+from lib_unet_viz.cli import maps as maps_module
 from lib_unet_viz.dump import load_trace, save_trace
 from lib_unet_viz.grammar import BlockSpec
 from lib_unet_viz.hosts.pipeline import Pipeline
@@ -72,22 +73,18 @@ def vxa(options: Namespace) -> None:
         files.picture(options.out),
         options.method or ("vxa" if options.original else heatmap.DEFAULT),
     )
-    if options.layer is not None:
-        BlockSpec.parse(options.layer)
+    BlockSpec.parse(options.layer)
     with Image.open(options.image) as opened:
         picture = vxa_module.upright(opened)
     with files.staging(out.parent) as folder:
         model = load(options.model)
         words = _positions(options, model.tokens(options.prompt))
-        layer = options.layer
-        if layer is None:
-            layer = heatmap.MIDDLE if method == "vxa" else vxa_module.default_layers(model)
         with progress.waiting("looking"):
             traced = vxa_module.trace_picture(
                 model,
                 picture,
                 options.prompt,
-                blocks=layer,
+                blocks=options.layer,
                 timestep=options.timestep,
                 noise_seed=options.noise_seed,
             )
@@ -129,6 +126,12 @@ def render(options: Namespace) -> None:
         if not any(folder.iterdir()):
             raise ValueError(f"nothing in {options.dump} fits; it holds {dump.features}, {dump.attention}")
     said(dump, options.out)
+
+
+def maps(options: Namespace) -> None:
+    """Words and places of a dump."""
+    maps_module.write(options)
+    say(f"{options.out}{'' if str(options.out).endswith('/') else '/'}")
 
 
 def score(options: Namespace) -> None:

@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unet-viz {lib_unet_viz.__version__}")
     add = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True).add_parser
-    for declare in (_app, _trace, _vxa, _blocks, _show, _render, _diff, _sweep, _score):
+    for declare in (_app, _trace, _vxa, _blocks, _show, _render, _maps, _diff, _sweep, _score):
         declare(add)
     return parser
 
@@ -76,6 +76,7 @@ def _trace(add: Callable[..., Any]) -> None:
   unet-viz trace "a red star" --blocks "IN00-OUT11(+2)" --at "1,5-20(+5)" --average mean --out star
   unet-viz trace "a red star" --no-features --attention IN07,M00 --parts QK,VQK --out star
   unet-viz trace "a (~: IN00-OUT11: red ; OUT05-OUT11: blue :~) circle" --out layers
+  unet-viz trace "a red star" --no-features --no-attention --explore --out star
 {SPECS.rstrip()}
 prompts: a (~: IN00-OUT11: red ; M00: blue :~) circle: each block reads its own text
 """
@@ -88,6 +89,8 @@ prompts: a (~: IN00-OUT11: red ; M00: blue :~) circle: each block reads its own 
     attention = f"attention of these ({commands.ATTENTION_BLOCKS})"
     parser.add_argument("--attention", metavar="SPEC", help=attention)
     _selection(parser)
+    explore = "keep what `unet-viz maps` needs for --ask, and for --look with --head or --step"
+    parser.add_argument("--explore", action="store_true", help=explore)
     parser.add_argument("--budget", type=_count, metavar="MB", help="refuse to keep more (2000)")
     _colors(parser)
     _folder(parser, "unet-viz-trace", "gets picture.png, trace.safetensors and the sheets")
@@ -109,12 +112,10 @@ def _vxa(add: Callable[..., Any]) -> None:
     which.add_argument("--tokens", metavar="1,3", help="1: the first token; commas count; several are summed")
     original = "as the extension VXA did: the middle block, all tokens summed, EOS and padding too"
     which.add_argument("--original", action="store_true", help=original)
-    default = "all with cross-attention but the coarsest; M00 for the method vxa"
-    parser.add_argument(
-        "--layer", metavar="SPEC", help=f'blocks, or one transformer layer; "" is all ({default})'
-    )
-    noise = f"noise level, 0 is none ({vxa.DEFAULT_TIMESTEP})"
-    parser.add_argument("--timestep", type=_whole, default=vxa.DEFAULT_TIMESTEP, metavar="N", help=noise)
+    parser.add_argument("--layer", default="", metavar="SPEC", help="blocks, or one transformer layer (all)")
+    levels = ", ".join(f"{level:.0%}%" for level in vxa.LEVELS)
+    noise = f"noise levels, 0 is none, such as 350 or 200,400 ({levels} of the model's timesteps)"
+    parser.add_argument("--timestep", type=_wholes, metavar="N", help=noise)
     parser.add_argument("--noise-seed", type=_whole, default=0, metavar="N", help="(0)")
     parser.add_argument("--mode", choices=sheets.MODES, default="overlay", help="(overlay)")
     _method(parser)
@@ -164,6 +165,33 @@ def _render(add: Callable[..., Any]) -> None:
     _selection(parser)
     _colors(parser)
     _folder(parser, "unet-viz-render", "gets the sheets")
+
+
+def _maps(add: Callable[..., Any]) -> None:
+    examples = """
+  unet-viz maps star/trace.safetensors --words "red star" --threshold 0.5
+  unet-viz maps star/trace.safetensors --look 0.4,0.6 --layer OUT09.0 --head 1 --step 20
+  unet-viz maps star/trace.safetensors --ask "a moon, a sky" --segments --components
+"""
+    does = "show where a dump's words are, as heat, masks and labels, and where its places look to"
+    parser = _command(add, commands.maps, does, examples)
+    parser.add_argument("dump", type=Path, metavar="DUMP")
+    parser.add_argument("--words", metavar="A,B", help="words or phrases; a#2: the second a; BOS, EOS (all)")
+    ask = "words that need not be in the prompt; the model's text encoder is needed, its U-Net does not run"
+    parser.add_argument("--ask", metavar="TEXT", help=ask)
+    _model(parser)
+    parser.add_argument("--half", choices=get_args(settings.Half), default="cond", help="(cond)")
+    parser.add_argument("--threshold", type=_threshold, default="otsu", metavar="X", help="0 to 1, or (otsu)")
+    parser.add_argument("--mode", choices=sheets.MODES, default="overlay", help="of the heat (overlay)")
+    _method(parser)
+    look = "where this place looks to in self-attention: down and right, from 0 to 1"
+    parser.add_argument("--look", type=_place, metavar="Y,X", help=look)
+    parser.add_argument("--layer", metavar="NAME", help="for --look, such as OUT09.0 (all together)")
+    parser.add_argument("--head", type=_whole, metavar="N", help="for --look with --layer (their mean)")
+    parser.add_argument("--step", type=_count, metavar="N", help="for --look with --layer (their mean)")
+    parser.add_argument("--components", action="store_true", help="three components of self-attention as RGB")
+    parser.add_argument("--segments", action="store_true", help="segments of the self-attention, unasked")
+    _folder(parser, "unet-viz-maps", "gets the pictures")
 
 
 def _diff(add: Callable[..., Any]) -> None:
@@ -282,6 +310,10 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _wholes(text: str) -> tuple[int, ...]:
+    return tuple(_whole(piece.strip()) for piece in text.split(","))
+
+
 def _count(text: str) -> int:
     number = _whole(text)
     if number == 0:
@@ -297,6 +329,21 @@ def _size(text: str) -> tuple[int, int]:
         allowed = f"multiples of {vxa.MULTIPLE} from {vxa.SMALLEST} on, such as 640x512 (width x height)"
         raise argparse.ArgumentTypeError(f"{text!r} is no size; allowed: {allowed}")
     return size
+
+
+def _threshold(text: str) -> float | str:
+    try:
+        return text if text == "otsu" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no threshold; allowed: 0 to 1, or otsu") from None
+
+
+def _place(text: str) -> tuple[float, float]:
+    try:
+        y, x = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no place; two numbers, such as 0.4,0.6") from None
+    return y, x
 
 
 def _words(allowed: Any) -> Callable[[str], tuple[str, ...]]:

@@ -71,25 +71,37 @@ def _steps(items: Sequence[FeatureMap]) -> str:
 
 def scores(found: Mapping[str, Any], *, count: int) -> str:
     """The scores as a table, in percent."""
-    pictures, maps = found["pictures"], found["maps"]
+    pictures = found["pictures"]
     names = {
         "scorer_on_drawn": "the scorer, on drawn scenes",
         "one_object": "one object",
         "two_objects": "two objects",
     }
     drawn = [(names.get(name, name), f"{value:.1%}") for name, value in pictures.items()]
-    methods = [
-        (
-            f"{name} (default)" if name == maps["default"] else name,
-            f"{each['pointing']:.1%}",
-            f"{each['miou']:.3f}",
-        )
-        for name, each in maps["two_objects"].items()
-    ]
-    head = ("heat maps of shape words, two objects", "pointing", "mIoU")
-    return _columns(
-        [(f"pictures, of {count} each, in which all is found", ""), *drawn, ("", ""), head, *methods]
-    )
+    head = (f"pictures, of {count} each, in which all is found", "")
+    return _columns([head, *drawn]) + "\n\n" + maps(found["maps"])
+
+
+def maps(found: Mapping[str, Any]) -> str:
+    """The marks of heat maps, a table for each case."""
+    cases = {"one_object": "one object", "two_objects": "two objects", "three_objects": "three objects"}
+    cases["generated"] = "generated pictures"
+    tables = [row for name, title in cases.items() for row in _marks(title, found, found[name])]
+    best = f"vxa_best is the layer {found['best_layer']}; the winner is {found['winner']}"
+    return _columns(tables[1:]) + f"\n\n{best}"
+
+
+def _marks(title: str, maps: Mapping[str, Any], methods: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A case's table: marks of shape words, with half the width of the mIoU's 95 % interval."""
+    marks = ("pointing", "mIoU", "±", "at mean", "mAP", "colours", "phrases")
+    rows = []
+    for name, each in methods.items():
+        low, high = each["intervals"]["miou"]
+        row = [f"{each['pointing']:.1%}", f"{each['miou']:.3f}", f"{(high - low) / 2:.3f}"]
+        row += [f"{each['miou_mean']:.3f}", f"{each['map']:.3f}"]
+        row += [f"{each[kind]['miou']:.3f}" for kind in ("colors", "phrases")]
+        rows.append((f"{name} (default)" if name == maps["default"] else name, *row))
+    return [("", ""), (f"heat maps of shape words, {title}", *marks), *rows]
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:

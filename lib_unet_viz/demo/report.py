@@ -7,6 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from lib_unet_viz.demo import model, score
+from lib_unet_viz.demo.score_maps import held_out
 from lib_unet_viz.hosts.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ def samples(pipeline: Pipeline, path: Path, *, columns: int = 7, seed: int = 0) 
     """Pictures of held-out captions, a row each of one, two and three objects, captions above."""
     from matplotlib.figure import Figure
 
-    held = [
-        pair for objects in (1, 2, 3) for pair in score.held_out(objects=objects, count=columns, seed=seed)
-    ]
+    held = [pair for objects in (1, 2, 3) for pair in held_out(objects=objects, count=columns, seed=seed)]
     captions = [text for _, text in held]
     figure = Figure(figsize=(1.75 * columns, 6.6), layout="constrained")
     for axes, picture, text in zip(

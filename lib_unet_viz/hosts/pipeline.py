@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lib_unet_viz.capture import Capture, estimate
+from lib_unet_viz.capture import estimate
+from lib_unet_viz.heatmap import explore_captures, word_captures
 from lib_unet_viz.hosts import diffusers as host
 from lib_unet_viz.hosts.diffusers_prompts import LayerPrompts
 from lib_unet_viz.record import Recorder
@@ -137,7 +138,9 @@ class Pipeline:
         """What a Recorder is to record: what the settings ask for, and the means that word maps need."""
         attention = [capture for capture in (settings.attention.capture(),) if capture]
         if settings.heatmaps:
-            attention.append(Capture(default_layers(self), mean=True))
+            attention += word_captures()
+        if settings.explore:
+            attention += explore_captures(default_layers(self))
         return {"features": settings.features.capture(), "attention": attention}
 
     def preview(self, latents: torch.Tensor) -> Image.Image:
@@ -153,6 +156,11 @@ class Pipeline:
     def tokens(self, prompt: str) -> list[str]:
         """The vocabulary's strings for a prompt, with BOS, EOS and padding."""
         return host.tokens(self.pipe, prompt)
+
+    @torch.no_grad()
+    def context(self, prompt: str) -> torch.Tensor:
+        """What cross-attention gets of a prompt: (row, token, channel), one row."""
+        return host.encode(self.pipe, prompt)[0]
 
     @torch.no_grad()
     def encode(self, picture: Image.Image) -> torch.Tensor:

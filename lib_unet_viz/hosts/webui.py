@@ -19,17 +19,17 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-from lib_unet_viz.capture import Capture, estimate
+from lib_unet_viz.capture import estimate
 from lib_unet_viz.contexts import Contexts
+from lib_unet_viz.heatmap import word_captures
 from lib_unet_viz.hosts import forge, webui_layers, webui_steps, webui_text
 from lib_unet_viz.hosts.webui_layers import Layers
-from lib_unet_viz.hosts.webui_loaded import FACTOR, loaded_unet, module_of, native_size
+from lib_unet_viz.hosts.webui_loaded import FACTOR, loaded_unet, module_of
 from lib_unet_viz.layer_prompt import OPEN
 from lib_unet_viz.record import BudgetError, Call, NothingCaptured, Recorder, Row
 from lib_unet_viz.settings import Settings
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet, UnsupportedModelError
-from lib_unet_viz.vxa import layers_near
 
 # Weakly: the webui tells an always-on script nothing of a run that an exception ended (processing.py:1148).
 _running: weakref.WeakSet[Generation | Refusal] = weakref.WeakSet()
@@ -213,7 +213,7 @@ class Generation:
         """What a Recorder is to record of a U-Net. Raises SpecError for blocks that it lacks."""
         attention = [capture for capture in (self.settings.attention.capture(),) if capture]
         if self.settings.heatmaps:
-            attention.append(Capture(layers_near(unet, native_size(self.p.sd_model)), mean=True))
+            attention += word_captures(halves=("cond",))
         return {"features": self.settings.features.capture(), "attention": attention}
 
     def _check(self, model: Any) -> None:
@@ -370,6 +370,5 @@ __all__ = [
     "before_denoiser",
     "forget_all",
     "loaded_unet",
-    "native_size",
     "running",
 ]

@@ -97,9 +97,7 @@ class WebuiModel:
         make_condition_dict).
         """
         height, width = (FACTOR * side for side in latent.shape[-2:])
-        text = self.model.get_learned_conditioning(
-            prompt_parser.SdConditioning([prompt], width=width, height=height)
-        )
+        text = self._text(prompt, height, width)
         with _own_random():  # an inpainting checkpoint's masked picture is sampled from a posterior
             picture = processing.txt2img_image_conditioning(self.model, latent, width, height)
         if self.model.model.conditioning_key == "crossattn-adm":
@@ -110,11 +108,24 @@ class WebuiModel:
         when = torch.full((len(latent),), timestep, device=latent.device, dtype=torch.float32)
         self.model.apply_model(latent, when, cond=condition)
 
+    def _text(self, prompt: str, height: int, width: int) -> Any:
+        """What the text encoders make of a prompt: the context, of SDXL a dictionary with more."""
+        return self.model.get_learned_conditioning(
+            prompt_parser.SdConditioning([prompt], width=width, height=height)
+        )
+
     # What vxa.Model asks for.
 
     def tokens(self, prompt: str) -> list[str]:
         """The vocabulary's strings for a prompt, chunk by chunk of 77: BOS, text, EOS, padding."""
         return webui_text.token_texts(self.model, extra_networks.parse_prompt(prompt)[0])
+
+    def context(self, prompt: str) -> Tensor:
+        """What cross-attention gets of a prompt: (row, token, channel), one row; LoRAs do not count."""
+        with self._quiet(), devices.autocast():
+            text = self._text(extra_networks.parse_prompt(prompt)[0], self.native_size, self.native_size)
+        context: Tensor = text["crossattn"] if isinstance(text, dict) else text
+        return context
 
     def encode(self, picture: Image.Image) -> Tensor:
         """The autoencoder's mean latent (image, channel, y, x), float32, scaled; uses no random numbers."""
@@ -136,22 +147,23 @@ class WebuiModel:
         return float(((1 - kept) / kept) ** 0.5) if timestep else 0.0
 
     def denoise(self, latents: Iterable[Tensor], *, timestep: int, prompt: str) -> None:
-        """A run of the U-Net on each, conditional half; counted as the webui's sampling steps.
+        """A run of the U-Net on each, conditional half; each adds one to the webui's sampling steps.
 
-        Raises Interrupted where the webui's Interrupt was pressed before the first; later it ends the run.
+        Raises Interrupted where the webui's Interrupt was pressed before the job's first; later it ends the
+        job.
         """
         state, condition = shared.state, None
         with self._quiet(), self._networks(prompt) as text:
-            for count, latent in enumerate(latents):
+            for latent in latents:
                 if state.interrupted:
-                    if not count:
+                    if not state.sampling_step:
                         raise Interrupted
                     break
                 with devices.autocast():
                     condition = condition or self._condition(text, latent)
                 with devices.without_autocast() if devices.unet_needs_upcast else devices.autocast():
                     self._call(latent, timestep, condition)
-                state.sampling_step = count + 1
+                state.sampling_step += 1
 
     @contextmanager
     def _networks(self, prompt: str) -> Iterator[str]:
@@ -187,9 +199,7 @@ class ForgeModel(WebuiModel):
     def _condition(self, prompt: str, latent: Tensor) -> dict[str, Any]:
         """Keyword arguments of KModel.apply_model (backend/modules/k_model.py)."""
         height, width = (FACTOR * side for side in latent.shape[-2:])
-        text = self.model.get_learned_conditioning(
-            prompt_parser.SdConditioning([prompt], width=width, height=height)
-        )
+        text = self._text(prompt, height, width)
         found = {"c_crossattn": text}
         if isinstance(text, dict):
             found = {"c_crossattn": text["crossattn"], "y": text["vector"]}

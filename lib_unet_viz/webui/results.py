@@ -15,7 +15,7 @@ from PIL import Image
 
 from lib_unet_viz import naming, sheets, tokens
 from lib_unet_viz.dump import save_trace
-from lib_unet_viz.heatmap import word_maps
+from lib_unet_viz.heatmap import cross_maps, word_maps
 from lib_unet_viz.render import Rendered
 from lib_unet_viz.settings import Settings
 from lib_unet_viz.trace import AttentionMaps, FeatureMaps, Pass, Trace
@@ -147,7 +147,7 @@ def _word(p: Any, trace: Trace, index: int, picture: Image.Image) -> Iterator[Sh
     if word is None:
         return
     trace = sheets.of_pass(trace, _passes(trace, index)[0])
-    texts = trace.token_texts(next(item for item in trace.attention if item.key.image == index))
+    texts = trace.token_texts(cross_maps(trace, image=index, common=True)[0])
     for heat in word_maps(trace, tokens.select(texts, [word]), image=index):
         yield Sheet(sheets.word_picture(picture, heat), naming.word(1, heat.word), f"heat of {heat.word}")
 

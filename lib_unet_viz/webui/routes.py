@@ -21,6 +21,7 @@ from modules import call_queue, processing, sd_samplers, sd_schedulers, shared
 from lib_unet_viz import tokens, vxa
 from lib_unet_viz.app.vxa_tab import SHOWN_SIZE, block_spec, draw, heat_map, layer_choices
 from lib_unet_viz.dump import save_trace
+from lib_unet_viz.heatmap import cross_maps
 from lib_unet_viz.hosts.webui import Generation
 from lib_unet_viz.hosts.webui_loaded import FACTOR
 from lib_unet_viz.hosts.webui_model import NoModelError, WebuiModel, loaded
@@ -48,6 +49,7 @@ from lib_unet_viz.webui.tab import alone
 PREFIX = "/unet-viz/v1"
 JOB = "unet-viz-trace"
 LARGEST_MB = 512  # of maps in one answer
+MOST_RUNS = 256  # of the U-Net for one look
 
 
 def add(_: Any, app: FastAPI) -> None:
@@ -75,7 +77,7 @@ def layers(
             model=model.name,
             native_size=model.native_size,
             timesteps=model.timesteps,
-            vxa_default=vxa.default_layers(model),
+            near=vxa.default_layers(model),
             blocks=list(_blocks(model, size)),
             attention=list(_attention(model, size)),
         )
@@ -85,7 +87,8 @@ def look(request: VXARequest) -> VXAResult:
     """Visualize Cross-Attention: which parts of the picture the words of the prompt attend to."""
     with _for_people():
         image = picture(request.image)
-        with alone(request.draws):
+        levels = [request.timestep] if isinstance(request.timestep, int) else request.timestep
+        with alone(_runs(levels, request.draws)):
             model = loaded()
             indices = _indices(request, model.tokens(request.prompt))
             seen = vxa.trace_picture(
@@ -93,18 +96,18 @@ def look(request: VXARequest) -> VXAResult:
                 image,
                 request.prompt,
                 blocks=_spec(model, request.layers),
-                timestep=request.timestep,
+                timestep=levels,
                 noise_seed=request.noise_seed,
                 draws=request.draws,
             )
         seen.picture = vxa.prepare(image, max(SHOWN_SIZE, model.native_size))
-        heat, _ = heat_map(seen, indices, original=request.original)
+        heat, _ = heat_map(seen, indices, method=request.method, original=request.original)
         texts = seen.meta["tokens"]["cond"]
         return VXAResult(
-            image=png(draw(seen, heat, request.mode)),
+            image=png(draw(seen, heat, request.mode, method=request.method)),
             model=model.name,
             tokens=[Token(index=at, text=tokens.readable(texts[at])) for at in heat.positions],
-            layers=list(dict.fromkeys(f"{item.key.block}.{item.key.layer}" for item in seen.attention)),
+            layers=list(dict.fromkeys(f"{item.key.block}.{item.key.layer}" for item in cross_maps(seen))),
             heatmap=numbers({"heatmap": heat.values}) if request.numbers else None,
         )
 
@@ -169,9 +172,17 @@ def _attention(model: WebuiModel, size: tuple[int, int]) -> Iterator[AttentionLa
 
 
 def _spec(model: WebuiModel, wanted: str) -> str:
-    """A block spec, or one of the words `default` and `all`."""
+    """A block spec, or `all` or `16 x 16`."""
     choices = layer_choices(model)
     return block_spec(choices, [wanted]) if wanted in choices else wanted
+
+
+def _runs(levels: list[int] | None, draws: int) -> int:
+    """Of the U-Net. Raises ValueError for more than one request may take."""
+    runs = vxa.runs(levels, draws=draws)
+    if runs > MOST_RUNS:
+        raise ValueError(f"timesteps times draws are {runs} runs of the U-Net; allowed: up to {MOST_RUNS}")
+    return runs
 
 
 def _indices(request: VXARequest, texts: list[str]) -> str:

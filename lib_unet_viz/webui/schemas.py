@@ -15,12 +15,13 @@ from pydantic import BaseModel, Field
 from safetensors.numpy import save
 
 from lib_unet_viz import vxa
+from lib_unet_viz.heatmap import DEFAULT, Method
 
 SMALLEST, LARGEST, MULTIPLE = 64, 2048, 8  # pixels of a side
 MOST_PIXELS = 40_000_000  # of an uploaded picture
 MOST_BYTES = 100_000_000  # of it in base64
 
-Mode = Literal["masked", "greyscale", "heat overlay"]
+Mode = Literal["masked", "greyscale", "heat overlay", "mask", "label map"]
 
 
 class BlockShape(BaseModel):
@@ -49,7 +50,7 @@ class Layers(BaseModel):
     model: str
     native_size: int = Field(..., description="Pixels of a side of the pictures it was trained on.")
     timesteps: int
-    vxa_default: str = Field(..., description="Block spec that VXA takes as `default`.")
+    near: str = Field(..., description="Block spec that VXA takes as `16 x 16`.")
     blocks: list[BlockShape]
     attention: list[AttentionLayer]
 
@@ -68,11 +69,15 @@ class VXARequest(BaseModel, extra="forbid"):
         default=[], description="Or indices of tokens; 1 is the first, a comma is one too."
     )
     layers: str = Field(
-        default="default", description="default, all, or a block spec such as M00, OUT05-OUT08."
+        default="all",
+        description="all, 16 x 16 (maps nearest to that), or a block spec such as M00, OUT05-OUT08.",
     )
-    timestep: int = Field(default=vxa.DEFAULT_TIMESTEP, ge=0, description="How much noise is added; 0: none.")
+    timestep: int | list[int] | None = Field(
+        default=None, description="How much noise is added, 0: none; several are averaged; null: the default."
+    )
+    method: Method = Field(default=DEFAULT, description="How layers and heads become one map.")
     noise_seed: int = Field(default=0, ge=0, lt=2**32)
-    draws: int = Field(default=vxa.DRAWS, ge=1, le=64, description="Of noise, averaged.")
+    draws: int = Field(default=vxa.DRAWS, ge=1, le=64, description="Of noise at each timestep, averaged.")
     mode: Mode = "heat overlay"
     original: bool = Field(default=False, description="As the extension VXA did: end and padding count too.")
     numbers: bool = Field(default=False, description="Whether the map's numbers are in the answer.")

@@ -12,7 +12,6 @@ from modules import call_queue, images, infotext_utils, script_callbacks, shared
 from modules.ui_components import ToolButton
 from PIL import Image
 
-from lib_unet_viz import vxa
 from lib_unet_viz.app.runs import Runs
 from lib_unet_viz.app.style import PARTS_CSS
 from lib_unet_viz.app.vxa_tab import VXA
@@ -84,8 +83,8 @@ class Tab:
         vxa = self.vxa
         return {
             "fn": vxa.refresh,
-            "inputs": [vxa.prompt, vxa.tokens, vxa.layer, vxa.timestep],
-            "outputs": [vxa.tokens, vxa.layer, vxa.timestep],
+            "inputs": [vxa.prompt, vxa.tokens, vxa.layer],
+            "outputs": [vxa.tokens, vxa.layer, vxa.timesteps],
             "queue": False,
             "show_progress": "hidden",
         }
@@ -113,11 +112,11 @@ def prompt_of(info: str, index: int, picture: Image.Image) -> str:
 
 
 @contextmanager
-def alone(draws: int = vxa.DRAWS) -> Iterator[None]:
-    """In the webui's queue, as a job of so many steps that its progress and its Interrupt know."""
+def alone(runs: int) -> Iterator[None]:
+    """In the webui's queue, as a job of so many steps, which its progress and its Interrupt know."""
     with call_queue.queue_lock:
         shared.state.begin(job=JOB)
-        shared.state.job_count, shared.state.sampling_steps = 1, draws
+        shared.state.job_count, shared.state.sampling_steps = 1, runs
         try:
             ready()
             yield

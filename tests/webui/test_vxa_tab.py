@@ -80,8 +80,7 @@ def test_the_map_is_the_one_that_diffusers_gives(webui: Webui, scene: tuple[Imag
 
     picture, caption = scene
     pipeline = Pipeline.load()
-    layers = vxa.default_layers(pipeline)
-    trace = vxa.trace_picture(pipeline, picture, caption, blocks=layers, timestep=350, noise_seed=3)
+    trace = vxa.trace_picture(pipeline, picture, caption, noise_seed=3)
     expected = word_maps(trace, {"": (3,)})[0].values
     found = look(webui, scene, tokens=[3], noise_seed=3)
     assert [token["text"] for token in found["tokens"]] == [caption.split()[2]]
@@ -97,7 +96,7 @@ def test_looking_leaves_hooks_and_pictures_as_they_are(webui: Webui, scene: tupl
     assert np.array_equal(webui.txt2img().pixels()[0], before[0])
 
 
-@pytest.mark.parametrize("mode", ["masked", "greyscale", "heat overlay"])
+@pytest.mark.parametrize("mode", ["masked", "greyscale", "heat overlay", "mask"])
 @pytest.mark.parametrize("size", [(300, 90), (70, 333)])
 def test_pictures_of_any_size(webui: Webui, mode: str, size: tuple[int, int]) -> None:
     noise = Image.effect_noise(size, 90).convert("RGB")
@@ -141,6 +140,9 @@ def test_another_checkpoint(webui: Webui, scene: tuple[Image.Image, str], name: 
         ({"layers": "OUT99"}, "OUT11"),
         ({"layers": "IN00"}, "cross-attention"),
         ({"timestep": 1000}, "999"),
+        ({"timestep": [350, 1000]}, "999"),
+        ({"timestep": list(range(9)), "draws": 64}, "up to 256"),
+        ({"method": "guess"}, "informed"),
         ({"mode": "rainbow"}, "heat overlay"),
         ({"prompt": " "}, "empty"),
         ({"image": "!"}, "PNG"),
@@ -160,7 +162,7 @@ def test_wrong_requests_are_answered_in_words(
 
 def test_progress_and_interrupt(webui: Webui) -> None:
     picture, answers = Image.effect_noise((128, 128), 90), []
-    body = {"image": encoded_image(picture), "prompt": "a hat", "draws": 64, "layers": "all"}
+    body = {"image": encoded_image(picture), "prompt": "a hat", "draws": 64, "timestep": 350}
     worker = threading.Thread(target=lambda: answers.append(webui.post(f"{ROUTE}/vxa", **body)))
     worker.start()
     while not (state := webui.get("/sdapi/v1/progress?skip_current_image=true"))["state"]["sampling_step"]:
@@ -269,7 +271,7 @@ def test_a_picture_of_ones_own(page: Any, tmp_path: Path, scene: tuple[Image.Ima
         "() => document.querySelector('#vxa-indices input, #vxa-indices textarea').value === '3'"
     )
     page.locator("#vxa-visualize").click()
-    said(page, f"3 {caption.split()[2]} · 5 layers · timestep 350")
+    said(page, f"3 {caption.split()[2]} · 16 layers · timestep 150, 250, 350")
     first = page.wait_for_selector("#vxa-result img").get_attribute("src")
     page.locator("#vxa-mode label", has_text="masked").click()
     page.wait_for_function("old => document.querySelector('#vxa-result img').src !== old", arg=first)

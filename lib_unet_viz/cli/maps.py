@@ -1,0 +1,53 @@
+"""`unet-viz maps`: of a dump, the heat, masks and labels of words, and what its self-attention shows."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from lib_unet_viz import asking, heatmap, naming, segmentation, sheets, tokens
+from lib_unet_viz.cli import files
+from lib_unet_viz.dump import load_trace
+from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.render import save_png
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lib_unet_viz.trace import Trace
+
+
+def write(options: Namespace) -> None:
+    """The pictures asked for, as files of the folder `options.out`."""
+    dump = load_trace(options.dump)
+    if options.ask is not None:
+        dump = asking.ask(dump, Pipeline.load(options.model), options.ask, half=options.half)
+        options.half = "cond"
+    with files.staging(options.out) as folder:
+        _words(dump, options, folder)
+        if options.look is not None:
+            place = {"site": options.layer, "head": options.head, "step": options.step}
+            looked = sheets.look_picture(dump, options.look, half=options.half, **place)
+            save_png(looked, folder / "look.png")
+        if options.components:
+            save_png(sheets.components_picture(dump, half=options.half), folder / "components.png")
+        if options.segments:
+            save_png(sheets.segments_picture(dump, half=options.half), folder / "segments.png")
+
+
+def _words(dump: Trace, options: Namespace, folder: Path) -> None:
+    """heat-01-WORD.png and mask-01-WORD.png of each word, and all as labels.png."""
+    words = None
+    if options.words is not None:
+        read = heatmap.cross_maps(dump, half=options.half, common=True)[0]
+        words = tokens.select(dump.token_texts(read), options.words.split(","))
+    heats = heatmap.word_maps(dump, words, method=options.method or heatmap.DEFAULT, half=options.half)
+    if dump.picture is None:
+        raise ValueError(f"{options.dump} has no picture to draw over")
+    size = (dump.picture.height, dump.picture.width)
+    for number, heat in enumerate(heats, start=1):
+        name = naming.word(number, heat.word)
+        save_png(sheets.word_picture(dump.picture, heat, options.mode), folder / f"{name}.png")
+        found = segmentation.mask(heat, size, threshold=options.threshold)
+        save_png(segmentation.mask_picture(found), folder / f"{name.replace('heat', 'mask', 1)}.png")
+    save_png(sheets.label_picture(dump, heats, threshold=options.threshold), folder / "labels.png")
