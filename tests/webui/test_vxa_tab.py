@@ -15,13 +15,13 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from safetensors.numpy import load as load_numbers
-from webui.data import CHECKPOINT, EMBEDDING, INPAINTING, LORA, OTHER
-from webui.serving import DEFAULTS, Webui, decoded_image, encoded_image
 
 from lib_unet_viz import vxa
 from lib_unet_viz.demo import scenes
 from lib_unet_viz.dump import load_trace
 from lib_unet_viz.heatmap import word_maps
+from webui.data import CHECKPOINT, EMBEDDING, INPAINTING, LORA, OTHER
+from webui.serving import DEFAULTS, Webui, decoded_image, encoded_image
 
 ROUTE = "/unet-viz/v1"
 RECORD = {"features": {"blocks": "M00,OUT11", "steps": "1,4"}, "heatmaps": True}
