@@ -75,7 +75,7 @@ def _gallery(page: Any) -> None:
 
 
 def _vxa(page: Any) -> None:
-    page.click("#txt2img_gallery_send_to_vxa")
+    page.click("#txt2img_send_to_vxa")
     page.wait_for_timeout(2 * PAUSE)
     page.locator("#vxa-tokens label", has_text="circle").click()
     page.wait_for_timeout(PAUSE)

@@ -38,6 +38,10 @@ def on_app_started(callback, *, name=None):
     callback_map["app_started"].append(callback)
 
 
+def on_before_token_counter(callback, *, name=None):
+    callback_map["before_token_counter"].append(callback)
+
+
 def on_before_ui(callback, *, name=None):
     callback_map["before_ui"].append(callback)
 
