@@ -28,6 +28,9 @@ TITLE = "U-Net Viz"
 ALWAYS_ON_TITLE = f"{TITLE} (always on)"
 
 
+APART = "sheets are not shown, as the chosen script counts its pictures; they are saved, if pictures are"
+
+
 class _Script(scripts.Script):
     """What both have in common: the panel, and settings from what the webui passes."""
 
@@ -134,7 +137,8 @@ class AlwaysOn(_Script):
         generation.__exit__(None, None, None)
         if isinstance(generation, webui.Generation):
             settings = generation.settings
-            if _driven(p) and not axes.varied(p):
+            if _driven(p) and settings.output.show and not axes.varied(p):
+                generation.trace.notes.append(APART)
                 settings = replace(settings, output=replace(settings.output, show=False))
             results.add(processed, p, generation.trace, settings)
 
