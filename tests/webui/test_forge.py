@@ -21,7 +21,7 @@ from webui.forge import LOOK, LORA, OTHER, SMALL, forge, generate, look
 from webui.recording import Recorded, asking, assert_same_pictures
 from webui.serving import Generated, Webui, encoded_image
 
-HIRES = {
+HIRES: dict[str, Any] = {
     "enable_hr": True,
     "hr_scale": 1.5,
     "hr_upscaler": "Latent",
