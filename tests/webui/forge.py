@@ -82,8 +82,9 @@ def _fill(made: Path, folder: Path) -> None:
     _lora(made / "models/Lora" / f"{LORA}.safetensors")
     (made / "extensions").mkdir()
     (made / "extensions/unet-viz").symlink_to(ROOT)
-    # override_settings are restored after a request only where config.json has the option
-    config = {"sd_model_checkpoint": checkpoint.stem, "live_previews_enable": False}
+    # Emphasis divides by the mean of the text's encoding, which is 0 for some texts where weights are random
+    # (emphasis.py). override_settings are restored after a request only where config.json has the option
+    config = {"sd_model_checkpoint": checkpoint.stem, "live_previews_enable": False, "emphasis": "No norm"}
     (made / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
