@@ -167,6 +167,38 @@ def test_rows_are_told_apart(modules: Any, ldm_unet: Any, subs: list[int], order
         )
 
 
+@pytest.mark.parametrize(
+    ("calls", "labels"),
+    [
+        ([[1, 0, 0]], ["u", "c1", "c0"]),
+        ([[1], [0, 0]], ["u", "c1", "c0"]),
+        ([[1], [0], [0]], ["u", "c1", "c0"]),
+        ([[1, 0], [0]], ["u", "c1", "c0"]),
+        ([[0], [0]], ["c1", "c0"]),
+    ],
+    ids=["together", "halves", "each alone", "pairs", "without uncond"],
+)
+def test_forge_splits_a_step_where_memory_is_short(calls: list[list[int]], labels: list[str]) -> None:
+    """Its calls take what is left from the end, so uncond first (sampling_function.py)."""
+    from lib_unet_viz.hosts import forge
+
+    found: list[str] = []
+    seen = 0
+    for kinds in calls:
+        rows, seen = forge.rows(kinds, 2 * len(kinds), [2, 2], first=4, seen=seen)
+        assert rows is not None
+        assert [row.image for row in rows] == [4, 5] * len(kinds)
+        found += ["u" if row.half == "uncond" else f"c{row.sub}" for row in rows[::2]]
+    assert found == labels
+
+
+@pytest.mark.parametrize(("subs", "count"), [([2, 1], 6), ([1, 1], 5), ([2], 4)])
+def test_forge_rows_that_cannot_be_told_are_none(subs: list[int], count: int) -> None:
+    from lib_unet_viz.hosts import forge
+
+    assert forge.rows([1, 0, 0], count, subs, first=0, seen=0) == (None, 0)
+
+
 def alone(unet: Any, context: torch.Tensor) -> torch.Tensor:
     """The middle block's output of one row in a call of its own."""
     seen: list[torch.Tensor] = []

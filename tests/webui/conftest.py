@@ -1,4 +1,7 @@
-"""Real webuis for the tests: $SD_WEBUI_URL, or started from $SD_WEBUI_DIR; without either, all is skipped."""
+"""Real webuis for the tests: $SD_WEBUI_URL, or started from $SD_WEBUI_DIR; without either, all is skipped.
+
+Forge has a test file of its own, and the variables $FORGE_URL and $FORGE_DIR.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip with a reason what has no webui to ask."""
     here = [item for item in items if Path(__file__).parent in item.path.parents]
     for item in here:
-        if not os.environ.get("SD_WEBUI_URL") and not os.environ.get("SD_WEBUI_DIR"):
-            item.add_marker(pytest.mark.skip(reason="neither SD_WEBUI_URL nor SD_WEBUI_DIR is set"))
+        name = "FORGE" if item.path.name == "test_forge.py" else "SD_WEBUI"
+        if not os.environ.get(f"{name}_URL") and not os.environ.get(f"{name}_DIR"):
+            item.add_marker(pytest.mark.skip(reason=f"neither {name}_URL nor {name}_DIR is set"))
 
 
 @pytest.fixture(scope="session")

@@ -210,8 +210,24 @@ def start(
     port = free_port()
     python = os.environ.get("SD_WEBUI_PYTHON", sys.executable)
     more = [*arguments, *(["--api-auth", auth] if auth else [])]
-    command = [python, *python_options, "launch.py", *ARGUMENTS, "--port", str(port), "--data-dir", str(data)]
-    command += ["--ckpt", str(data / "models/Stable-diffusion/unet-viz-demo.safetensors"), *more]
+    command = [python, *python_options, "launch.py", *ARGUMENTS, "--data-dir", str(data), *more]
+    command += ["--ckpt", str(data / "models/Stable-diffusion/unet-viz-demo.safetensors")]
+    command += ["--port", str(port)]
+    return launched(command, folder=folder, data=data, auth=auth, seconds=seconds)
+
+
+def launched(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    data: Path,
+    auth: str | None = None,
+    seconds: float = 240,
+) -> Webui:
+    """Run a webui's command line, which ends with its port, in `folder`, and wait until it answers.
+
+    Raises RuntimeError with the end of its log if it ends or takes too long.
+    """
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
     threads = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     environment = {**os.environ, **offline, **threads}
@@ -219,7 +235,7 @@ def start(
     log = data / "webui.log"
     with log.open("wb") as file:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
-    webui = Webui(f"http://127.0.0.1:{port}", data, log, auth, process)
+    webui = Webui(f"http://127.0.0.1:{command[-1]}", data, log, auth, process)
     end = time.monotonic() + seconds
     try:
         while not _ready(webui):
