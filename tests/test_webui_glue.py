@@ -53,7 +53,7 @@ def test_what_the_webui_loads_registers(modules: Any) -> None:
         for value in names.values()
         if isinstance(value, type) and issubclass(value, modules.scripts.Script)
     }
-    assert found == {"U-Net Viz", "U-Net Viz (always on)"}
+    assert found == {"U-Net Viz", "U-Net Viz (always on)", "U-Net Viz (seams)"}
 
 
 def test_the_always_on_script_is_off_unless_chosen(modules: Any) -> None:
