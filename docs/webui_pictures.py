@@ -1,4 +1,4 @@
-"""Make the README's pictures of the webui anew: `python docs/webui_pictures.py`, with its URL in SD_WEBUI_URL.
+"""Make the README's pictures of the webui anew: `python docs/webui_pictures.py`, its URL in SD_WEBUI_URL.
 
 The webui there has this extension, and the bundled model loaded (`python -m lib_unet_viz.demo.export`).
 """

@@ -33,7 +33,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("stages", nargs="*", type=_stage, metavar="STAGE", help="(all, in order)")
     parser.add_argument("--work", type=Path, default=Path("training"), help="folder of states and logs")
-    parser.add_argument("--minutes", type=float, default=100, help="of the unet stage, in all (default 100)")
+    parser.add_argument("--minutes", type=float, default=190, help="of the unet stage, in all (default 190)")
     parser.add_argument("--autoencoder-minutes", type=float, default=17)
     parser.add_argument("--scorer-minutes", type=float, default=10)
     parser.add_argument("--scenes", type=int, default=16_384, help="scenes encoded for the unet stage")

@@ -158,7 +158,7 @@ def test_unequal_lengths(running: Webui, alone: Any, negative: str) -> None:
 
 
 def test_sub_prompts_of_very_unequal_lengths(running: Webui, alone: Any) -> None:
-    """Forge lengthens the shorter one by its last token (prompt_parser.py, stack_conds): they share a call."""
+    """Forge lengthens the shorter one by its last token (prompt_parser.py, stack_conds): one call."""
     recorded = look(running, prompt=f"{CAT} AND {LONGEST}")
     for sub, prompt in enumerate((CAT, LONGEST)):
         wanted = key(alone(prompt))
