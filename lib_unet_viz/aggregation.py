@@ -22,12 +22,13 @@ The last three refine where the trace holds self-attention of up to 32 x 32 posi
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch.nn import functional
 
 from lib_unet_viz.attention import information
+from lib_unet_viz.settings import Method, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +37,8 @@ if TYPE_CHECKING:
 
     from lib_unet_viz.trace import AttentionMap
 
-Method = Literal["informed", "iterated", "refined", "rescaled", "daam", "vxa_best", "vxa"]
 METHODS: tuple[Method, ...] = get_args(Method)
-DEFAULT: Method = "informed"  # the winner of `unet-viz score`, which checks it
+DEFAULT: Method = Settings().method  # the winner of `unet-viz score`, which checks it
 MIDDLE = "M00"
 BEST_LAYER = "IN02"  # of the bundled model, by `unet-viz score`
 ALONE: dict[Method, str] = {"vxa": MIDDLE, "vxa_best": BEST_LAYER}

@@ -15,8 +15,9 @@ import torch
 
 from lib_unet_viz import self_attention
 from lib_unet_viz import tokens as token_module
-from lib_unet_viz.aggregation import DEFAULT, METHODS, MIDDLE, Method, aggregate, chosen, resize
+from lib_unet_viz.aggregation import DEFAULT, METHODS, MIDDLE, aggregate, chosen, resize
 from lib_unet_viz.capture import Capture
+from lib_unet_viz.settings import Method
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -19,6 +19,7 @@ Baseline = Literal["common", "erased"]
 AttentionPart = Literal["Q", "K", "QK", "VQK"]
 Half = Literal["cond", "uncond"]
 Kind = Literal["cross", "self"]
+Method = Literal["informed", "iterated", "refined", "rescaled", "daam", "vxa_best", "vxa"]  # of heat maps
 
 
 class SettingsError(ValueError):
@@ -123,6 +124,7 @@ class Settings:
     output: OutputSettings = field(default_factory=OutputSettings)
     difference: DifferenceSettings = field(default_factory=DifferenceSettings)
     heatmaps: bool = True
+    method: Method = "informed"
     layer_prompts: bool = True
     explore: bool = False
     budget_mb: int = 2000

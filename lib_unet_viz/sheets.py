@@ -107,7 +107,13 @@ def heat_overlays(
 
 
 def word_sheet(
-    trace: Trace, picture: Image.Image, *, image: int = 0, pass_: Pass = "first", caption: str = ""
+    trace: Trace,
+    picture: Image.Image,
+    *,
+    method: Method = DEFAULT,
+    image: int = 0,
+    pass_: Pass = "first",
+    caption: str = "",
 ) -> Image.Image:
     """Each word's heat over one of the run's pictures, side by side, the word under it.
 
@@ -121,7 +127,7 @@ def word_sheet(
     cells = [
         _under(word_picture(small, heat), heat.word)
         for sub in sorted({key.sub for key in keys})
-        for heat in word_maps(trace, image=image, sub=sub)
+        for heat in word_maps(trace, method=method, image=image, sub=sub)
     ]
     if not cells:
         raise ValueError("the prompt has no words to show")

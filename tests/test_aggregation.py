@@ -12,6 +12,7 @@ import torch
 from lib_unet_viz import aggregation
 from lib_unet_viz.aggregation import aggregate
 from lib_unet_viz.attention import information, informed_mean, probabilities
+from lib_unet_viz.settings import Method
 from lib_unet_viz.trace import AttentionMap, Key
 
 TOKENS, CONTENT = 8, (1, 2, 3, 4)
@@ -113,7 +114,7 @@ def test_refining_averages_over_the_places_that_are_looked_to() -> None:
 
 
 @pytest.mark.parametrize("method", aggregation.METHODS)
-def test_every_method_gives_a_map_per_token(method: aggregation.Method) -> None:
+def test_every_method_gives_a_map_per_token(method: Method) -> None:
     looks = (torch.rand(12, 12).softmax(1), (4, 3))
     found = aggregate(recorded(), method, content=CONTENT, looks=looks)
     assert found.shape[0] == TOKENS

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from lib_unet_viz import readout, ui
+from lib_unet_viz.aggregation import METHODS
 from lib_unet_viz.app.style import PARTS_CSS
 from lib_unet_viz.hosts.webui_loaded import FACTOR, loaded_unet
 from lib_unet_viz.layer_prompt import OPEN
@@ -67,7 +68,10 @@ def build(defaults: Settings, *, name: str) -> ScriptPanel:
     fields: dict[str, Any] = {
         "heatmaps": gr.Checkbox(
             defaults.heatmaps, label="Word heat maps", info=info, elem_id=f"{name}_heatmaps"
-        )
+        ),
+        "method": gr.Dropdown(
+            list(METHODS), value=defaults.method, label="How heads and layers become one map"
+        ),
     }
     with gr.Tabs():
         with gr.Tab("U-Net features"):

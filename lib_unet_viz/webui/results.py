@@ -17,7 +17,7 @@ from lib_unet_viz import naming, sheets, tokens
 from lib_unet_viz.dump import save_trace
 from lib_unet_viz.heatmap import cross_maps, word_maps
 from lib_unet_viz.render import Rendered
-from lib_unet_viz.settings import Settings
+from lib_unet_viz.settings import Method, Settings
 from lib_unet_viz.trace import AttentionMaps, FeatureMaps, Pass, Trace
 from lib_unet_viz.webui import axes, paths
 
@@ -51,7 +51,14 @@ def add(processed: Any, p: Any, trace: Trace, settings: Settings, more: More | N
         pictures[index] = block[0]
         drawn = _sheets(trace, settings, index, block[0], said)
         first = [] if more is None else more(index, block[0], said)
-        made = _kept(p, chain(first, _word(p, trace, index, block[0]), drawn), settings, block[0], text, said)
+        made = _kept(
+            p,
+            chain(first, _word(p, trace, settings.method, index, block[0]), drawn),
+            settings,
+            block[0],
+            text,
+            said,
+        )
         shown += [*block, *(sheet.image for sheet in made)]
         texts += [text] * len(block) + [_infotext(text, sheet) for sheet in made]
     said += [f"wrote {file}" for file in _dumps(p, trace, settings, pictures)]
@@ -104,9 +111,12 @@ def _sheets(
     """All sheets of one picture, drawn one by one: word maps, features, attention."""
     if settings.heatmaps:
         for pass_ in _passes(trace, index):
-            caption = f"Word heat maps{PASSES[pass_]}\nthe part of the picture that each word drove"
+            title = f"Word heat maps{PASSES[pass_]}  ·  {settings.method}"
+            caption = f"{title}\nthe part of the picture that each word drove"
             try:
-                drawn_words = sheets.word_sheet(trace, picture, image=index, pass_=pass_, caption=caption)
+                drawn_words = sheets.word_sheet(
+                    trace, picture, method=settings.method, image=index, pass_=pass_, caption=caption
+                )
                 yield Sheet(drawn_words, f"words{'-hires' * (pass_ == 'hires')}", f"words{PASSES[pass_]}")
             except ValueError as error:
                 said.append(f"no word heat maps of picture {index + 1}: {error}")
@@ -138,7 +148,7 @@ def _passes(trace: Trace, index: int) -> list[Pass]:
     return [pass_ for pass_ in ("hires", "first") if pass_ in there]
 
 
-def _word(p: Any, trace: Trace, index: int, picture: Image.Image) -> Iterator[Sheet]:
+def _word(p: Any, trace: Trace, method: Method, index: int, picture: Image.Image) -> Iterator[Sheet]:
     """The heat over the picture of the word that a plot varies.
 
     Raises SpecError for a word that the prompt does not hold.
@@ -148,7 +158,7 @@ def _word(p: Any, trace: Trace, index: int, picture: Image.Image) -> Iterator[Sh
         return
     trace = sheets.of_pass(trace, _passes(trace, index)[0])
     texts = trace.token_texts(cross_maps(trace, image=index, common=True)[0])
-    for heat in word_maps(trace, tokens.select(texts, [word]), image=index):
+    for heat in word_maps(trace, tokens.select(texts, [word]), image=index, method=method):
         yield Sheet(sheets.word_picture(picture, heat), naming.word(1, heat.word), f"heat of {heat.word}")
 
 
