@@ -82,7 +82,19 @@ def _vxa(page: Any) -> None:
     page.click("#vxa-visualize")
     page.wait_for_selector("#vxa-result img", timeout=300_000)
     page.wait_for_timeout(2 * PAUSE)
-    page.screenshot(path=FOLDER / "webui-vxa.png")
+    _looks(page)
+
+
+def _looks(page: Any) -> None:
+    page.get_by_text("Self-attention: click the picture").last.click()
+    page.wait_for_timeout(PAUSE)
+    picture = page.locator("#vxa-result img")
+    box = picture.bounding_box()
+    picture.click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.35})
+    page.wait_for_selector("#vxa-look img")
+    page.wait_for_timeout(PAUSE)
+    page.locator("#vxa-look").evaluate("e => e.scrollIntoView({block: 'end'})")
+    page.screenshot(path=FOLDER / "webui-looks.png")
 
 
 if __name__ == "__main__":
