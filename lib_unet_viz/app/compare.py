@@ -51,7 +51,7 @@ class Compare:
                 with gr.Row():
                     self.compare = gr.Button("Compare with and without", elem_id="compare")
                     self.word = gr.Textbox(
-                        label="Word", placeholder="red", lines=1, max_lines=1, elem_id="sweep-word"
+                        "", label="Word", placeholder="red", lines=1, max_lines=1, elem_id="sweep-word"
                     )
                     self.sweep = gr.Button("Sweep it over the blocks", elem_id="sweep")
                     self.stop = gr.Button("Cancel", visible=False, elem_id="cancel-compare")

@@ -95,7 +95,7 @@ class Txt2Img:
         with gr.Row(elem_classes=["uv-prompt"], **ui.known(gr.Row, equal_height=True)):
             with gr.Column(scale=6, min_width=300):
                 self.prompt = gr.Textbox(
-                    label="Prompt", placeholder=EXAMPLES[0], lines=1, max_lines=4, elem_id="prompt"
+                    "", label="Prompt", placeholder=EXAMPLES[0], lines=1, max_lines=4, elem_id="prompt"
                 )
             with gr.Column(scale=1, min_width=150, elem_classes=["uv-buttons"]):
                 self.go = gr.Button("Generate", variant="primary", elem_id="generate")
@@ -122,7 +122,7 @@ class Txt2Img:
             "maximum": 2 * native,
         }
         with gr.Accordion("Picture", open=True):
-            self.negative = gr.Textbox(label="Negative prompt", lines=1, max_lines=4)
+            self.negative = gr.Textbox("", label="Negative prompt", lines=1, max_lines=4)
             self.steps = gr.Slider(1, 100, value=STEPS, step=1, label="Steps")
             self.cfg = gr.Slider(1, 20, value=CFG, step=0.5, label="CFG scale")
             self.width = gr.Slider(value=native, label="Width", **sides)

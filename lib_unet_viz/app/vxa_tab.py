@@ -74,7 +74,7 @@ class VXA:
             **options,
         )
         self.prompt = gr.Textbox(
-            label="Prompt", placeholder="hat, neck", lines=1, max_lines=4, elem_id="vxa-prompt"
+            "", label="Prompt", placeholder="hat, neck", lines=1, max_lines=4, elem_id="vxa-prompt"
         )
         if self.examples:
             self._build_examples()
@@ -82,6 +82,7 @@ class VXA:
             [], label="Tokens", info="Click the words to look for; none: all of them.", elem_id="vxa-tokens"
         )
         self.indices = gr.Textbox(
+            "",
             label="Indices of token",
             info="Such as 1, 3. The first token is 1, a comma is a token too; blank: all tokens.",
             lines=1,
@@ -90,6 +91,7 @@ class VXA:
         )
         self.index_problem = gr.HTML(visible=False, elem_id="vxa-index-problem")
         self.other = gr.Textbox(
+            "",
             label="Other words",
             info="Not in the prompt; asked of the same look, without running the U-Net again.",
             lines=1,
@@ -119,6 +121,7 @@ class VXA:
                 elem_id="vxa-layer",
             )
             self.timesteps = gr.Textbox(
+                "",
                 label="Timesteps",
                 placeholder=usual,
                 info="How much noise is added, 0: none; several are averaged. Blank: those in grey.",

@@ -273,7 +273,7 @@ def test_the_always_on_accordion_goes_with_another_script(page: Any) -> None:
     generate(page)
     # the matrix's grid and its two pictures: it counts them, so the sheets are saved only
     assert thumbnails(page).count() == 1 + 2
-    assert "counts its pictures" in page.locator("#html_log_txt2img").inner_text()
+    assert "counts its pictures" in page.locator("#html_log_txt2img").first.inner_text()
     shoot(page, "accordion")
 
 
