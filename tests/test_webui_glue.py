@@ -56,6 +56,37 @@ def test_what_the_webui_loads_registers(modules: Any) -> None:
     assert found == {"U-Net Viz", "U-Net Viz (always on)", "U-Net Viz (seams)"}
 
 
+def test_a_plot_gets_axes_where_the_always_on_script_is_chosen(
+    modules: Any, monkeypatch: pytest.MonkeyPatch, ldm_unet: Any
+) -> None:
+    """The plot's script is found by its file; wrong values are refused before its first cell."""
+    from lib_unet_viz.grammar import SpecError
+
+    axes = importlib.import_module("lib_unet_viz.webui.axes")
+
+    def option(label: str, kind: type, apply: Any, confirm: Any = None) -> Any:
+        return SimpleNamespace(label=label, apply=apply, confirm=confirm)
+
+    plot = SimpleNamespace(axis_options=[], AxisOption=option)
+    data = SimpleNamespace(path="scripts/xyz_grid.py", module=plot)
+    monkeypatch.setattr(modules.scripts, "scripts_data", [data], raising=False)
+    axes.register()
+    assert plot.axis_options == []
+    monkeypatch.setattr(modules.shared.opts, "unet_viz_always_on", True, raising=False)
+    axes.register()
+    axes.register()
+    found = {each.label.removeprefix("[U-Net Viz] "): each for each in plot.axis_options}
+    assert list(found) == ["Layers", "Steps", "Word", "Layer prompt"]
+    assert len(plot.axis_options) == 4
+    model = SimpleNamespace(model=SimpleNamespace(diffusion_model=ldm_unet))
+    p = SimpleNamespace(prompt="a circle", sd_model=model)
+    found["Layer prompt"].apply(p, "IN00-OUT05: red", [])
+    assert p.prompt == "a circle (~: IN00-OUT05: red :~)"
+    for label, wrong in (("Layers", "IN99"), ("Layer prompt", "IN99: red"), ("Steps", "x")):
+        with pytest.raises(SpecError):
+            found[label].confirm(p, [wrong])
+
+
 def test_the_always_on_script_is_off_unless_chosen(modules: Any) -> None:
     from lib_unet_viz.webui.script import AlwaysOn, Dropdown, add_options
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lib_unet_viz.grammar import BlockSpec, StepSpec
 from lib_unet_viz.hosts.webui_loaded import loaded_unet
+from lib_unet_viz.layer_prompt import CLOSE, OPEN, LayerPrompt
 from lib_unet_viz.settings import Settings
 
 ALWAYS_ON_OPTION = "unet_viz_always_on"  # of the Settings page
@@ -55,6 +56,26 @@ def _extend(module: Any) -> None:
         title = f"[U-Net Viz] {label}"
         if title not in labels:
             module.axis_options.append(module.AxisOption(title, str, _setter(name), confirm=check))
+
+    title = "[U-Net Viz] Layer prompt"
+    if title not in labels:
+        module.axis_options.append(module.AxisOption(title, str, _add_group, confirm=_check_groups))
+
+
+def _add_group(p: Any, value: str, _: Any) -> None:
+    """The prompt with a group such as "IN00-OUT05: red" after it; blank adds nothing."""
+    if value.strip():
+        p.prompt = f"{p.prompt} {_group(value)}"
+
+
+def _group(value: str) -> str:
+    return f"{OPEN} {value} {CLOSE}"
+
+
+def _check_groups(p: Any, values: list[str]) -> None:
+    for value in values:
+        if value.strip():
+            LayerPrompt.parse(_group(value)).per_block(loaded_unet(p.sd_model))
 
 
 def _check_blocks(p: Any, values: list[str]) -> None:
