@@ -301,8 +301,9 @@ def test_an_adaptive_sampler_shows_calls_in_order(webui: Webui, plain: Any) -> N
 # The same rows, run alone: nothing that the extension or the probe says about rows is relied upon.
 
 
-def close(one: torch.Tensor, other: torch.Tensor) -> None:
-    torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-4)
+def close(one: torch.Tensor, other: torch.Tensor, *, times: float = 1) -> None:
+    """Equal but for rounding; times: how much more of it there may be, after several steps."""
+    torch.testing.assert_close(one, other, rtol=1e-3 * times, atol=2e-4 * times)
 
 
 def alone(webui: Webui, **fields: Any) -> Recorded:
@@ -317,8 +318,13 @@ def test_a_batch_is_its_pictures_alone(webui: Webui, split: bool) -> None:
         single = alone(webui, seed=7 + image)
         for half in ("cond", "uncond"):
             for step in (1, 4):
-                close(both.feature(image=image, half=half, step=step), single.feature(half=half, step=step))
-                close(both.map(image=image, half=half, step=step), single.map(half=half, step=step))
+                each, other = (
+                    both.feature(image=image, half=half, step=step),
+                    single.feature(half=half, step=step),
+                )
+                close(each, other, times=10 if step > 1 else 1)
+                each, other = both.map(image=image, half=half, step=step), single.map(half=half, step=step)
+                close(each, other, times=10 if step > 1 else 1)
     seeds = [trace.meta_of(trace.images[0])["seed"] for trace in both.traces]
     assert sorted(seeds) == [7, 8, 9, 10]
 
