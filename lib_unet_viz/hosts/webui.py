@@ -24,7 +24,7 @@ from lib_unet_viz.contexts import Contexts
 from lib_unet_viz.heatmap import word_captures
 from lib_unet_viz.hosts import forge, webui_layers, webui_steps, webui_text
 from lib_unet_viz.hosts.webui_layers import Layers
-from lib_unet_viz.hosts.webui_loaded import FACTOR, loaded_unet, module_of
+from lib_unet_viz.hosts.webui_loaded import FACTOR, keeps_model, loaded_unet, module_of
 from lib_unet_viz.layer_prompt import OPEN
 from lib_unet_viz.record import BudgetError, Call, NothingCaptured, Recorder, Row
 from lib_unet_viz.settings import Settings
@@ -75,6 +75,7 @@ class Generation:
         self.p, self.settings, self.layers = p, settings, layers
         self.trace = Trace()
         self._recorder: Recorder | None = None
+        self._known: UNet | None = None  # the U-Net of the step before: its blocks need not be found again
         self._problem: Exception | None = None
         self._params: Any = None
         self._hooks = ExitStack()
@@ -85,7 +86,7 @@ class Generation:
         self._described: set[tuple[int, bool]] = set()
         self._notes: list[str] = []
         self._steps = webui_steps.Steps()
-        if p.sd_model is not None and "sd_model_checkpoint" not in (p.override_settings or {}):
+        if keeps_model(p):
             self._check(p.sd_model)
 
     def __enter__(self) -> Generation:
@@ -158,7 +159,7 @@ class Generation:
             try:
                 act(self.layers)
             except Exception as error:
-                self._problem = _for_request(self.p, error)
+                self._problem = for_request(self.p, error)
 
     def _install(self, unet: UNet) -> None:
         module = unet.module
@@ -201,13 +202,13 @@ class Generation:
         if getattr(sd_unet, "current_unet", None) is not None:  # TensorRT and the like: sd_unet.py:86
             self._note("nothing was recorded: a U-Net in a format of its own (SD Unet, TensorRT) is active")
             return None
-        try:
-            unet = loaded_unet(self.p.sd_model)
-        except UnsupportedModelError as error:
-            self._note(str(error))
-            return None
-        known = self._recorder
-        return known.unet if known is not None and known.unet.module is unet.module else unet
+        if self._known is None or self._known.module is not module_of(self.p.sd_model):
+            try:
+                self._known = loaded_unet(self.p.sd_model)
+            except UnsupportedModelError as error:
+                self._note(str(error))
+                return None
+        return self._known
 
     def captures(self, unet: UNet) -> dict[str, Any]:
         """What a Recorder is to record of a U-Net. Raises SpecError for blocks that it lacks."""
@@ -228,8 +229,8 @@ class Generation:
         needed = estimate(unet, **captures, size=size, total=steps, images=images)
         if getattr(p, "enable_hr", False):
             scale = p.hr_scale or 1
-            larger = (int((p.hr_resize_y or p.height * scale) // FACTOR), 0)
-            larger = (larger[0], int((p.hr_resize_x or p.width * scale) // FACTOR))
+            sides = (p.hr_resize_y or p.height * scale, p.hr_resize_x or p.width * scale)
+            larger = (int(sides[0] // FACTOR), int(sides[1] // FACTOR))
             second = p.hr_second_pass_steps or steps
             needed += estimate(unet, **captures, size=larger, total=second, images=images)
         budget = self.settings.budget_mb * 1_000_000
@@ -267,14 +268,7 @@ class Generation:
     @property
     def has_layers(self) -> bool:
         """Whether the prompts, as far as they are known, have layer prompts that are to be read."""
-        p = self.p
-        texts = [
-            p.prompt,
-            p.negative_prompt,
-            getattr(p, "hr_prompt", ""),
-            getattr(p, "hr_negative_prompt", ""),
-        ]
-        return self.layers is not None and any(OPEN in str(text) for text in texts)
+        return self.layers is not None and any(OPEN in text for text in webui_layers.texts_of(self.p))
 
     @property
     def _reading(self) -> bool:
@@ -345,7 +339,7 @@ class Refusal:
     close = end_step
 
 
-def _for_request(p: Any, error: Exception) -> Exception:
+def for_request(p: Any, error: Exception) -> Exception:
     """The error as it is to leave the webui: a request gets a 422 for what it got wrong."""
     if not isinstance(error, ValueError) or not getattr(p, "is_api", False):
         return error

@@ -154,6 +154,13 @@ class Layers:
             return encode(p.sd_model, prompts, first, second, shared.opts.use_old_scheduling)
 
 
+def texts_of(p: Any) -> list[str]:
+    """All prompts of a run, as they were given: before styles and wildcards."""
+    names = ("prompt", "negative_prompt", "hr_prompt", "hr_negative_prompt")
+    given = [getattr(p, name, None) or "" for name in names]
+    return [text for one in given for text in (one if isinstance(one, list) else [one])]
+
+
 def transform(part: Part, site: AttentionSite, context: Tensor) -> Tensor:
     """Hypernetworks act on the context before `to_k` and `to_v` (hypernetworks/hypernetwork.py:382)."""
     from modules import shared

@@ -27,6 +27,11 @@ def module_of(model: Any) -> Any:
     return getattr(inner, "diffusion_model", inner)
 
 
+def keeps_model(p: Any) -> bool:
+    """Whether a run begins with the model that is loaded now: no request loads another one first."""
+    return p.sd_model is not None and "sd_model_checkpoint" not in (p.override_settings or {})
+
+
 def native_size(model: Any) -> int:
     """Pixels of a side of the pictures that the loaded model was trained on."""
     side = getattr(model, "image_size", None)

@@ -50,16 +50,17 @@ def applied(p: Any, settings: Settings) -> Settings:
 
 
 def _extend(module: Any) -> None:
-    axes = (("Layers", "blocks", _check_blocks), ("Steps", "steps", _check_steps), ("Word", "word", None))
+    axes = (
+        ("Layers", _setter("blocks"), _check_blocks),
+        ("Steps", _setter("steps"), _check_steps),
+        ("Word", _setter("word"), None),
+        ("Layer prompt", _add_group, _check_groups),
+    )
     labels = {option.label for option in module.axis_options}
-    for label, name, check in axes:
+    for label, apply, check in axes:
         title = f"[U-Net Viz] {label}"
         if title not in labels:
-            module.axis_options.append(module.AxisOption(title, str, _setter(name), confirm=check))
-
-    title = "[U-Net Viz] Layer prompt"
-    if title not in labels:
-        module.axis_options.append(module.AxisOption(title, str, _add_group, confirm=_check_groups))
+            module.axis_options.append(module.AxisOption(title, str, apply, confirm=check))
 
 
 def _add_group(p: Any, value: str, _: Any) -> None:

@@ -17,17 +17,15 @@ from modules import processing, scripts, shared
 from lib_unet_viz import sheets
 from lib_unet_viz.grammar import SpecError
 from lib_unet_viz.hosts import webui
-from lib_unet_viz.hosts.webui_layers import Layers
-from lib_unet_viz.hosts.webui_loaded import loaded_unet
+from lib_unet_viz.hosts.webui_layers import Layers, texts_of
+from lib_unet_viz.hosts.webui_loaded import keeps_model, loaded_unet
 from lib_unet_viz.layer_prompt import OPEN, LayerPrompt
-from lib_unet_viz.settings import Settings
+from lib_unet_viz.settings import Settings, SettingsError
 from lib_unet_viz.unet import UnsupportedModelError
 from lib_unet_viz.webui import axes, compare, panel, paths, results
 
 TITLE = "U-Net Viz"
 ALWAYS_ON_TITLE = f"{TITLE} (always on)"
-
-
 APART = "sheets are not shown, as the chosen script counts its pictures; they are saved, if pictures are"
 
 
@@ -81,6 +79,8 @@ class Dropdown(_Script):
             generation = webui.Generation(p, settings, layers=layers_of(p, settings))
         if not settings.enabled and not generation.has_layers:
             p.comment(f"{TITLE}: nothing was ticked, so nothing was recorded.")
+        if settings.difference.enabled and not generation.has_layers:
+            p.comment(f"{TITLE}: no difference was made, as the prompts have no layer prompts {OPEN} … :~).")
         p.extra_generation_params.update({"Script": TITLE, panel.INFOTEXT: panel.written(settings)})
         more = None
         with generation:
@@ -119,6 +119,8 @@ class AlwaysOn(_Script):
         try:
             with _for_people(p):
                 settings = self.settings(p, values)
+                if settings.difference.enabled:
+                    raise SettingsError(f"a difference needs two runs: choose {TITLE} in the list of scripts")
                 layers = layers_of(p, settings)
                 p.unet_viz_read = layers is not None
                 p.unet_viz = webui.Generation(p, settings, layers=layers)
@@ -182,12 +184,10 @@ def layers_of(p: Any, settings: Settings) -> Layers | None:
 
     Raises SpecError for what can be seen to be wrong before wildcards are expanded.
     """
-    texts = [p.prompt, p.negative_prompt, getattr(p, "hr_prompt", ""), getattr(p, "hr_negative_prompt", "")]
-    flat = [text for one in texts for text in (one if isinstance(one, list) else [one or ""])]
     if not settings.layer_prompts:
         return None
-    found = [LayerPrompt.parse(text, lenient=True) for text in flat]
-    if p.sd_model is not None and "sd_model_checkpoint" not in (p.override_settings or {}):
+    found = [LayerPrompt.parse(text, lenient=True) for text in texts_of(p)]
+    if keeps_model(p):
         with suppress(RuntimeError, UnsupportedModelError):
             layout = loaded_unet(p.sd_model).layout
             for prompt in found:
@@ -201,11 +201,7 @@ def _for_people(p: Any) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if not getattr(p, "is_api", False):
-            raise
-        from fastapi import HTTPException
-
-        raise HTTPException(status_code=422, detail=str(error)) from error
+        raise webui.for_request(p, error) from error.__cause__
 
 
 def count_tokens(params: Any) -> None:
