@@ -23,7 +23,9 @@ from lib_unet_viz.render import Rendered, save_png
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Half, Kind, Settings
 
 if TYPE_CHECKING:
-    from lib_unet_viz.trace import Trace
+    from collections.abc import Callable
+
+    from lib_unet_viz.trace import AttentionMap, FeatureMap, Trace
 
 TRANSFORMS = color.TRANSFORMS
 FEATURE_BLOCKS = FeatureSettings().blocks
@@ -173,17 +175,30 @@ def all_recorded(chosen: Settings, dump: Trace, options: Namespace) -> Settings:
     return replace(chosen, features=features, attention=attention)
 
 
-def _sheets(traced: Trace, chosen: Settings, options: Namespace, folder: Path) -> None:
-    """Every sheet that the settings ask for, and the words' heat, as files."""
+def drawn(
+    traced: Trace,
+    chosen: Settings,
+    folder: Path,
+    *,
+    feature: Callable[[Trace, FeatureMap, FeatureSettings], Rendered] = sheets.feature_sheet,
+    attention: Callable[[Trace, AttentionMap, AttentionSettings], Rendered] = sheets.attention_sheet,
+) -> list[tuple[Rendered, Path]]:
+    """Every sheet that the settings ask for, as files; feature, attention: how one is drawn."""
     made: list[tuple[Rendered, Path]] = []
 
     def keep(rendered: Rendered) -> None:
         made.append((rendered, save_png(rendered.image, folder / f"{naming.name(rendered.key)}.png")))
 
     for item in progress.each(sheets.chosen_features(traced, chosen.features), "drawing features"):
-        keep(sheets.feature_sheet(traced, item, chosen.features))
-    for item in progress.each(sheets.chosen_attention(traced, chosen.attention), "drawing attention"):
-        keep(sheets.attention_sheet(traced, item, chosen.attention))
+        keep(feature(traced, item, chosen.features))
+    for each in progress.each(sheets.chosen_attention(traced, chosen.attention), "drawing attention"):
+        keep(attention(traced, each, chosen.attention))
+    return made
+
+
+def _sheets(traced: Trace, chosen: Settings, options: Namespace, folder: Path) -> None:
+    """Every sheet that the settings ask for, and the words' heat, as files."""
+    made = drawn(traced, chosen, folder)
     if (
         chosen.heatmaps
         and traced.picture is not None

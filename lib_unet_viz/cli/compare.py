@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from lib_unet_viz import difference, naming, sheets
+from lib_unet_viz import difference
 from lib_unet_viz import sweep as sweep_module
 from lib_unet_viz.cli import choices, files, progress
-from lib_unet_viz.cli.commands import all_recorded, load, said, say
+from lib_unet_viz.cli.commands import all_recorded, drawn, load, said, say
 from lib_unet_viz.dump import load_trace, save_trace
-from lib_unet_viz.render import Rendered, save_png
-from lib_unet_viz.settings import Settings
-from lib_unet_viz.trace import Trace
+from lib_unet_viz.render import save_png
 
 
 def diff(options: Namespace) -> None:
@@ -26,7 +23,13 @@ def diff(options: Namespace) -> None:
     chosen = choices.settings(options, blocks="", attention="", steps="")
     chosen = all_recorded(chosen, changed, options)
     with files.staging(options.out) as folder:
-        made = _drawn(changed, chosen, folder)
+        made = drawn(
+            changed,
+            chosen,
+            folder,
+            feature=difference.feature_sheet,
+            attention=difference.attention_sheet,
+        )
         if not made:
             raise ValueError(f"nothing fits; both dumps hold {changed.features}, {changed.attention}")
         if options.animate:
@@ -36,20 +39,6 @@ def diff(options: Namespace) -> None:
             save_png(difference.comparison(before, after, labels=names), folder / "comparison.png")
         save_trace(changed, folder / "difference.safetensors")
     said(changed, options.out)
-
-
-def _drawn(changed: Trace, chosen: Settings, folder: Path) -> list[tuple[Rendered, Path]]:
-    """Every sheet that the settings ask for, as files."""
-    made: list[tuple[Rendered, Path]] = []
-
-    def keep(rendered: Rendered) -> None:
-        made.append((rendered, save_png(rendered.image, folder / f"{naming.name(rendered.key)}.png")))
-
-    for item in progress.each(sheets.chosen_features(changed, chosen.features), "drawing features"):
-        keep(difference.feature_sheet(changed, item, chosen.features))
-    for item_ in progress.each(sheets.chosen_attention(changed, chosen.attention), "drawing attention"):
-        keep(difference.attention_sheet(changed, item_, chosen.attention))
-    return made
 
 
 def sweep(options: Namespace) -> None:
