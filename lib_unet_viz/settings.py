@@ -19,6 +19,7 @@ Baseline = Literal["common", "erased"]
 AttentionPart = Literal["Q", "K", "QK", "VQK"]
 Half = Literal["cond", "uncond"]
 Kind = Literal["cross", "self"]
+BlendMaps = Literal["informed", "mean"]
 Method = Literal["informed", "iterated", "refined", "rescaled", "daam", "vxa_best", "vxa"]  # of heat maps
 
 
@@ -103,6 +104,32 @@ class DifferenceSettings(FeatureSettings):
 
 
 @dataclass(frozen=True)
+class EditSettings:
+    """Prompt-to-prompt: targets that are made from the source prompt by editing attention; see `edits`.
+
+    cross_steps: during which fraction of the steps words keep the source's maps: 0.8, [0.2, 0.8], or by word
+    {"default": 0.8, "cat": [0, 0.4]}; also as JSON. self_steps, self_size: the same of self-attention with at
+    most self_size² positions (0: as many as 16 x 16 at 512 x 512 pixels). blend: keep what lies outside of
+    the maps of `blend_words` (blank: those that the edits change), with what `subtract` shows; from
+    blend_start (a fraction of the steps) on. blend_maps: heads weigh what they tell, or all alike as in the
+    paper.
+    """
+
+    enabled: bool = False
+    edits: str = ""
+    cross_steps: Any = 0.8
+    self_steps: Any = 0.4
+    self_size: int = 0
+    blocks: str = ""
+    blend: bool = True
+    blend_words: str = ""
+    subtract: str = ""
+    threshold: float = 0.3
+    blend_start: float = 0.2
+    blend_maps: BlendMaps = "informed"
+
+
+@dataclass(frozen=True)
 class OutputSettings:
     """What becomes of a run's sheets in a webui; `limit`: how many are shown for each picture."""
 
@@ -123,6 +150,7 @@ class Settings:
     attention: AttentionSettings = field(default_factory=AttentionSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
     difference: DifferenceSettings = field(default_factory=DifferenceSettings)
+    edit: EditSettings = field(default_factory=EditSettings)
     heatmaps: bool = True
     method: Method = "informed"
     layer_prompts: bool = True
@@ -148,7 +176,7 @@ class Settings:
     def asked(cls, values: Mapping[str, Any]) -> Settings:
         """Read what a request says, as `from_dict`; only the sections that it names are on."""
         quiet = dict(Settings.off().to_dict())
-        for name in ("features", "attention", "difference"):
+        for name in ("features", "attention", "difference", "edit"):
             if isinstance(values, Mapping) and isinstance(values.get(name), Mapping):
                 quiet[name]["enabled"] = True
         settings: Settings = _fill(cls.from_dict(quiet), values, "settings")
@@ -174,7 +202,7 @@ class Settings:
 def _differing(values: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(usual[name], Mapping):
             value = _differing(value, usual[name])
             if value:
                 found[name] = value
@@ -201,6 +229,8 @@ def _fill(base: Any, values: Mapping[str, Any], place: str) -> Any:
 
 def _checked(value: Any, hint: Any, place: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
     if origin is Literal:
         if value not in arguments:
             raise SettingsError(f"{place} is {value!r}; allowed: {', '.join(map(str, arguments))}")

@@ -25,12 +25,12 @@ ALLOWED = {"torch", "numpy", "PIL", "safetensors", PACKAGE}
 OPTIONAL = {"matplotlib"}
 # From the bottom up; a module imports those of its own room and of the rooms below.
 ROOMS = (
-    {"grammar", "layer_prompt", "trace", "attention", "formula", "norm"},
-    {"unet", "tokens", "color", "capture"},
+    {"grammar", "layer_prompt", "edits", "trace", "attention", "formula", "norm"},
+    {"unet", "tokens", "alignment", "color", "capture"},
     {"record", "taps", "settings", "contexts"},
     {"render", "montage", "bars", "lettering", "sheets", "naming", "readout", "dump", "heatmap", "edit"}
-    | {"aggregation", "self_attention", "segmentation"},
-    {"difference", "sweep"},
+    | {"aggregation", "self_attention", "segmentation", "local_blend", "edit_plan"},
+    {"difference", "sweep", "edit_sheets"},
     {"ui", "vxa", "asking"},
     {"hosts", "demo"},
     {"app"},

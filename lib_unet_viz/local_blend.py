@@ -1,0 +1,89 @@
+"""Local blend: keep of a source picture what lies outside of the words that an edit is about.
+
+Hertz et al. 2022, algorithm 1, lines 11 to 14, as LocalBlend of google/prompt-to-prompt has it: maps of the
+words, summed over the steps so far, 3 x 3 max-pooled, divided by their maximum, above a threshold; the union
+of the target's and the source's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lib_unet_viz.alignment import Alignment, Positions
+from lib_unet_viz.attention import information
+from lib_unet_viz.settings import BlendMaps
+from lib_unet_viz.tokens import content
+from lib_unet_viz.unet import Size
+
+_SIDES = (0, 1)  # of an alignment: the source, the target
+_NOTHING = 1e-9
+
+
+@dataclass(frozen=True)
+class Blend:
+    """What to blend by.
+
+    words, subtract: for each target, token positions in the source and in it; what `subtract` shows is left
+    out of the mask. threshold: of the maps, whose maximum is 1. start: fraction of the steps before the first
+    blend. maps: heads weigh what they tell (`aggregation.informed`), or all alike as in the paper.
+    """
+
+    words: tuple[tuple[Positions, Positions], ...]
+    subtract: tuple[tuple[Positions, Positions], ...] = ()
+    threshold: float = 0.3
+    start: float = 0.2
+    maps: BlendMaps = "informed"
+
+    def begins(self, step: int, total: int) -> bool:
+        """Whether latents are blended after this step (from 0)."""
+        return step + 1 > int(self.start * total)
+
+
+class LocalBlend:
+    """The maps of a run so far, and the masks that they make. Images count as the host's rows do."""
+
+    def __init__(self, blend: Blend) -> None:
+        self.blend = blend
+        self._sums: dict[tuple[int, bool, int], Tensor] = {}
+
+    def clear(self) -> None:
+        """Forget the maps, as before another pass."""
+        self._sums.clear()
+
+    def add(self, image: int, number: int, target: Alignment, maps: Sequence[Tensor], size: Size) -> None:
+        """Add a layer's probabilities of the number-th target's source and its own, (head, token, position).
+
+        image: the target's number in the batch. size: (height, width) of the positions.
+        """
+        blend = self.blend
+        for side, prompt, shown in zip(_SIDES, (target.source, target.target), maps, strict=True):
+            weights = torch.full((len(shown),), 1 / len(shown)).to(shown)
+            if blend.maps == "informed":
+                paid = shown[:, content(prompt.tokens)].mean((1, 2)).clamp(min=_NOTHING)
+                weights = information(shown) / paid
+            for wanted, words in ((True, blend.words), (False, blend.subtract)):
+                at = list(words[number - 1][side]) if words else []
+                if at:
+                    key = (image, wanted, side)
+                    word = torch.einsum("h,hp->p", weights, shown[:, at].sum(1)).reshape(size)
+                    self._sums[key] = self._sums[key] + word if key in self._sums else word
+
+    def mask(self, image: int, size: Size) -> Tensor:
+        """Where a target may differ from its source, as seen so far: bool (y, x) at this (height, width)."""
+        return self._shown(image, size, wanted=True) & ~self._shown(image, size, wanted=False)
+
+    def _shown(self, image: int, size: Size, *, wanted: bool) -> Tensor:
+        """Where the words to blend by, or to leave out, are in a target or in its source."""
+        found = torch.zeros(size, dtype=torch.bool)
+        for side in _SIDES:
+            total = self._sums.get((image, wanted, side))
+            if total is not None:
+                pooled = functional.max_pool2d(total.cpu()[None, None], 3, stride=1, padding=1)
+                large = functional.interpolate(pooled, size=size)[0, 0]
+                found |= large > self.blend.threshold * large.max()
+        return found
