@@ -70,18 +70,23 @@ class _Mixing:
 
     of_source: Tensor
     of_target: Tensor
+    padding: float  # how much of the source's padding gets
 
     @property
     def idle(self) -> bool:
         return not self.of_source.any() and bool((self.of_target == 1).all())
 
-    def longer(self, source: int, target: int) -> _Mixing:
-        """For contexts that the host has made longer, with more padding."""
-        more = (source - len(self.of_source), target - len(self.of_target))
-        if more == (0, 0):
-            return self
-        of_source = functional.pad(self.of_source, (0, more[1], 0, more[0]))
-        return _Mixing(of_source, functional.pad(self.of_target, (0, more[1]), value=1.0))
+    def longer(self, tokens: int) -> _Mixing:
+        """For contexts that the host has made so long, with padding that stands for itself."""
+        source, target = self.of_source.shape
+        of_source = functional.pad(self.of_source, (0, tokens - target, 0, tokens - source))
+        padding = range(max(source, target), tokens)
+        of_source[padding, padding] = self.padding
+        return _Mixing(
+            of_source,
+            functional.pad(self.of_target, (0, tokens - target), value=1.0 - self.padding),
+            self.padding,
+        )
 
 
 @dataclass(frozen=True)
@@ -219,7 +224,8 @@ class Editing:
     def _mixing(self, target: Alignment, call: Call) -> _Mixing:
         alpha = target.alpha(self.plan.cross, call.step, call.total)
         given = alpha * target.strengths
-        return _Mixing(target.matrix * given, given * ~target.mapped + (1 - alpha))
+        padding = float(within(self.plan.cross.default, call.step, call.total))
+        return _Mixing(target.matrix * given, given * ~target.mapped + (1 - alpha), padding)
 
     def _give_source(self, site: AttentionSite, _: nn.Module, __: object, output: Tensor) -> Tensor | None:
         """Q or K of a self-attention, where targets have those of the source."""
@@ -264,7 +270,7 @@ class Editing:
             raise EditError(
                 f"the model reads {tokens} tokens, but the prompts have {max(mixing.of_source.shape)}"
             )
-        return mixing.longer(tokens, tokens)
+        return mixing.longer(tokens)
 
     def _look(
         self, local: LocalBlend, site: AttentionSite, parts: dict[str, Tensor], *, edited: bool
@@ -306,9 +312,9 @@ def _probabilities(site: AttentionSite, parts: dict[str, Tensor], row: int) -> T
 
 
 def _mixed(site: AttentionSite, parts: dict[str, Tensor], pair: _Pair, mixing: _Mixing) -> Tensor:
-    """A target's values mixed by both attentions, (position, head * channel), float32."""
-    values = split_heads(parts["v"][pair.row], site.heads).float()
-    mixed = torch.zeros_like(split_heads(parts["q"][pair.row], site.heads), dtype=torch.float32)
+    """A target's values mixed by both attentions, (position, head * channel), in float32 or what is finer."""
+    values = _split(site, parts["v"], pair.row)
+    mixed = torch.zeros_like(_split(site, parts["q"], pair.row))
     if mixing.of_source.any():
         mixed = mixed + _attended(site, parts, pair.source, mixing.of_source.to(values) @ values)
     if mixing.of_target.any():
@@ -317,8 +323,13 @@ def _mixed(site: AttentionSite, parts: dict[str, Tensor], pair: _Pair, mixing: _
 
 
 def _attended(site: AttentionSite, parts: dict[str, Tensor], row: int, values: Tensor) -> Tensor:
-    """A row's probabilities times values (head, token, channel): (head, position, channel), float32."""
-    q, k = (split_heads(parts[part][row], site.heads).float() for part in ("q", "k"))
+    """A row's probabilities times values (head, token, channel): (head, position, channel)."""
+    q, k = (_split(site, parts[part], row) for part in ("q", "k"))
     scaled = q * (site.scale * math.sqrt(q.shape[-1]))  # torch 2.0 takes no scale
     attended: Tensor = functional.scaled_dot_product_attention(scaled[None], k[None], values[None])[0]
     return attended
+
+
+def _split(site: AttentionSite, output: Tensor, row: int) -> Tensor:
+    heads = split_heads(output[row], site.heads)
+    return heads if heads.dtype == torch.float64 else heads.float()

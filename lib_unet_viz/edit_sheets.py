@@ -26,13 +26,15 @@ _DIMMED = 0.25  # what lies outside of a mask
 class Edited:
     """The pictures of an edit, the source first; masks as `Editing.masks`, by number of the picture.
 
-    notes: what the person who asked should read. errors: of an uploaded picture's inversion, by name.
+    latents: (picture, channel, y, x) after the last step, where the host knows them. notes: what the person
+    who asked should read. errors: of an uploaded picture's inversion, by name.
     """
 
     request: Request
     plan: Plan
     pictures: Sequence[Image.Image]
     masks: Mapping[int, Sequence[tuple[int, Tensor]]]
+    latents: Tensor | None = None
     notes: Sequence[str] = ()
     errors: Mapping[str, float] = field(default_factory=dict)
 

@@ -70,6 +70,7 @@ def edit(
     plan = request.plan(partial(host.tokens, pipe))
     editing = Editing(UNet.of(pipe.unet), plan, calls=EveryCall(host.attach(pipe).calls))
     height, width = size or (model.native_size, model.native_size)
+    last: list[Tensor] = []
 
     def after_step(_: Any, step: int, __: Any, values: dict[str, Any]) -> dict[str, Any]:
         if cancelled():
@@ -77,6 +78,7 @@ def edit(
         latents = editing.blend(values["latents"])
         if progress is not None:
             progress(step + 1, steps, model.preview(latents[1:]))
+        last[:] = [latents]
         return {"latents": latents}
 
     with editing:
@@ -90,4 +92,4 @@ def edit(
             generator=[torch.Generator("cpu").manual_seed(seed) for _ in range(plan.pictures)],
             callback_on_step_end=after_step,
         )
-    return Edited(request, plan, output.images, editing.masks)
+    return Edited(request, plan, output.images, editing.masks, latents=last[0])
