@@ -132,7 +132,7 @@ def test_every_method_is_judged_on_the_same_captions(scorer: judges.Scorer) -> N
         what = swap.new if swap.new in COLORS else swap.before[0]
         return scene.picture, painted(scene, mask(scene, swap.before), what)
 
-    found = edits(Pipeline.load(), scorer, count=2, seed=SEED, edit=edit, progress=done.append)
+    found = edits(Pipeline.load(), scorer, count=2, seed=SEED, make=edit, progress=done.append)
     assert asked == [(method, SEED + index) for method in ("replace", "replace_blend") for index in range(2)]
     assert list(found) == ["none", "replace", "replace_blend"]
     assert found["replace"] == found["replace_blend"]

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from torch.nn import functional
 from lib_unet_viz.demo.edit_metrics import Background, background, mse_in, pooled_psnr, psnr
 from lib_unet_viz.demo.scenes import COLORS, SHAPES, Scene
 from lib_unet_viz.demo.score_maps import CFG, SMALLEST, STEPS, held_out, masks_by_color
+from lib_unet_viz.hosts.diffusers_edit import edit
+from lib_unet_viz.settings import EditSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,11 +89,11 @@ def edits(
     *,
     count: int,
     seed: int,
-    edit: Edit,
+    make: Edit | None = None,
     methods: Sequence[str] = METHODS,
     progress: Callable[[float], None] = lambda done: None,
 ) -> dict[str, dict[str, Any]]:
-    """Every method on the same captions; `edit` makes the pictures of all methods but `none`.
+    """Every method on the same captions; `make` makes the pictures of all but `none` (`by_attention`).
 
     Returns by method: swapped_found, other_found: shares of targets in which the scorer finds the swapped
     and the other object; source_shown: of sources, both objects; other_psnr_db: mean PSNR over the other
@@ -104,7 +107,7 @@ def edits(
     for number, method in enumerate(methods):
         judged = []
         for index, swap in enumerate(drawn):
-            pictures = _make(model, edit, swap, method=method, seed=seed + index)
+            pictures = _make(model, make or partial(by_attention, model), swap, method=method, seed=seed + index)
             judged.append(judge(scorer, swap, *map(np.asarray, pictures)))
             progress((number + (index + 1) / count) / len(methods))
         found[method] = summary(judged)
@@ -138,12 +141,21 @@ def _fits(swap: Swap) -> bool:
     return once and swap.new not in (*swap.before, *swap.other) and not wrong
 
 
-def _make(model: Pipeline, edit: Edit, swap: Swap, *, method: str, seed: int) -> tuple[Picture, Picture]:
+def _make(model: Pipeline, make: Edit, swap: Swap, *, method: str, seed: int) -> tuple[Picture, Picture]:
     if method != PLAIN:
-        return edit(swap.caption, (swap.old, swap.new), method, seed)
+        return make(swap.caption, (swap.old, swap.new), method, seed)
     source, target = (
         model.picture(text, steps=STEPS, cfg=CFG, seed=seed) for text in (swap.caption, swap.target)
     )
+    return source, target
+
+
+def by_attention(
+    model: Pipeline, prompt: str, swap: tuple[str, str], method: str, seed: int
+) -> tuple[Picture, Picture]:
+    """What this package makes of a swap, with its defaults."""
+    settings = EditSettings(edits=" -> ".join(swap), blend=method == "replace_blend")
+    source, target = edit(model, prompt, settings, steps=STEPS, cfg=CFG, seed=seed).pictures
     return source, target
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -20,11 +20,9 @@ from lib_unet_viz.edit import Editing
 from lib_unet_viz.edit_plan import Request
 from lib_unet_viz.edit_sheets import Edited
 from lib_unet_viz.hosts import diffusers as host
+from lib_unet_viz.hosts.pipeline import Cancelled, Pipeline
 from lib_unet_viz.settings import EditSettings
-from lib_unet_viz.unet import UNet
-
-if TYPE_CHECKING:
-    from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.trace import Trace
 
 
 class EveryCall:
@@ -62,13 +60,10 @@ def edit(
     `progress(step, steps, preview)` is called after each step, with the first target. Raises SpecError and
     SettingsError for what was asked wrongly, before sampling; Cancelled when `cancelled()` turned true.
     """
-    from lib_unet_viz.hosts.pipeline import Cancelled
-    from lib_unet_viz.trace import Trace
-
     request = Request.of(prompt, settings)
     pipe = model.pipe
     plan = request.plan(partial(host.tokens, pipe))
-    editing = Editing(UNet.of(pipe.unet), plan, calls=EveryCall(host.attach(pipe).calls))
+    editing = Editing(model.unet, plan, calls=EveryCall(host.attach(pipe).calls))
     height, width = size or (model.native_size, model.native_size)
     last: list[Tensor] = []
 
