@@ -93,7 +93,7 @@ def edits(
     methods: Sequence[str] = METHODS,
     progress: Callable[[float], None] = lambda done: None,
 ) -> dict[str, dict[str, Any]]:
-    """Every method on the same captions; `make` makes the pictures of all but `none` (`by_attention`).
+    """Every method on the same captions; `make` (`by_attention`) makes the pictures of all but `none`.
 
     Returns by method: swapped_found, other_found: shares of targets in which the scorer finds the swapped
     and the other object; source_shown: of sources, both objects; other_psnr_db: mean PSNR over the other

@@ -1,7 +1,9 @@
 """Prompt-to-prompt on a diffusers pipeline: a source picture and its targets, in one batch.
 
-edited = edit(Pipeline.load(), "a red circle", EditSettings(edits="red -> blue"), seed=1)
-edited.pictures                       # the source, then the targets
+    edited = edit(Pipeline.load(), "a red circle", EditSettings(edits="red -> blue"), seed=1)
+    edited.pictures                       # the source, then the targets
+
+Uploaded pictures: see `edit_uploaded`.
 """
 
 from __future__ import annotations
