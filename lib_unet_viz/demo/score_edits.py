@@ -102,12 +102,12 @@ def edits(
     (edit_metrics.background), and its captions; captions: all. None where nothing could be measured.
     `progress(done)`, done in [0, 1].
     """
-    drawn = swaps(count=count, seed=seed)
+    drawn, make = swaps(count=count, seed=seed), make or partial(by_attention, model)
     found: dict[str, dict[str, Any]] = {}
     for number, method in enumerate(methods):
         judged = []
         for index, swap in enumerate(drawn):
-            pictures = _make(model, make or partial(by_attention, model), swap, method=method, seed=seed + index)
+            pictures = _make(model, make, swap, method=method, seed=seed + index)
             judged.append(judge(scorer, swap, *map(np.asarray, pictures)))
             progress((number + (index + 1) / count) / len(methods))
         found[method] = summary(judged)
