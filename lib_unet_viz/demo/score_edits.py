@@ -98,9 +98,9 @@ def edits(
     Returns by method: swapped_found, other_found: shares of targets in which the scorer finds the swapped
     and the other object; source_shown: of sources, both objects; other_psnr_db: mean PSNR over the other
     object's pixels, each at most edit_metrics.CAP, and other_pooled_psnr_db: that of the mean error;
-    measured: captions in both; background: mean psnr_db, ssim and mse of what is not near the swapped object
-    (edit_metrics.background), and its captions; captions: all. None where nothing could be measured.
-    `progress(done)`, done in [0, 1].
+    measured: captions in both; background: mean psnr_db, ssim and mse (edit_metrics.background) of the other
+    object and of all that is not near the swapped one, and its captions; captions: all. None where nothing
+    could be measured. `progress(done)`, done in [0, 1].
     """
     drawn, make = swaps(count=count, seed=seed), make or partial(by_attention, model)
     found: dict[str, dict[str, Any]] = {}
@@ -163,12 +163,13 @@ def judge(scorer: Scorer, swap: Swap, source: NDArray[np.uint8], target: NDArray
     """What the scorer finds in the source and in the target (y, x, rgb), and how much of the rest stayed."""
     before, after = scorer.found(np.stack([source, target]))
     other, old = (object_mask(source, color) for color in (swap.other[0], swap.before[0]))
+    kept = None if old is None else _away(old) if other is None else _away(old) | other
     return Judged(
         shown={swap.before, swap.other} <= before,
         swapped=swap.after in after,
         other=swap.other in after,
         error=None if other is None else mse_in(source, target, other),
-        background=None if old is None else background(source, target, _away(old)),
+        background=None if kept is None else background(source, target, kept),
     )
 
 
@@ -196,7 +197,7 @@ def _widened(values: torch.Tensor) -> torch.Tensor:
 
 
 def _away(mask: Mask) -> Mask:
-    """All but the rectangle around a mask, with its margin: what an edit of the object should keep."""
+    """All but the rectangle around an object's mask, with its margin."""
     kept = np.ones_like(mask)
     y, x = (slice(max(0, at.min() - MARGIN), at.max() + 1 + MARGIN) for at in mask.nonzero())
     kept[y, x] = False
