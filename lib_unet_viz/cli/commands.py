@@ -137,13 +137,21 @@ def maps(options: Namespace) -> None:
 
 
 def score(options: Namespace) -> None:
-    """The model's and the maps' quality."""
+    """The model's and the maps' quality, or that of edits."""
+    from lib_unet_viz.demo import scorer
     from lib_unet_viz.demo.score import score as measure
+    from lib_unet_viz.demo.score_edits import edits
 
-    model = load(options.model)
+    model, chosen = load(options.model), {"seed": options.seed, "count": options.count or 200}
     with progress.counting(1.0, "scoring") as now:
-        found = measure(seed=options.seed, count=options.count, model=model, progress=now)
-    say(_json(found) if options.json else report.scores(found, count=options.count))
+        if options.edits:
+            chosen["count"] = options.count or 100
+            told: Callable[[float], None] = lambda done: now(done, "edits")  # noqa: E731
+            found: dict[str, Any] = {"edits": edits(model, scorer.load(), progress=told, **chosen)}
+        else:
+            found = measure(model=model, progress=now, **chosen)
+    text = report.edits(found["edits"]) if options.edits else report.scores(found, count=chosen["count"])
+    say(_json(found) if options.json else text)
 
 
 # Steps of these ------------------------------------------------------------------------------------------

@@ -232,13 +232,16 @@ def _score(add: Callable[..., Any]) -> None:
     examples = """
   unet-viz score
   unet-viz score --json --seed 1 --count 50
+  unet-viz score --edits
 """
-    does = "measure the model's pictures and heat maps on freshly drawn scenes"
+    does = "measure the model's pictures and heat maps, or edits, on freshly drawn scenes"
     parser = _command(add, commands.score, does, examples)
     _model(parser)
     parser.add_argument("--json", action="store_true", help="numbers as fractions of 1")
     parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="of the scenes (0)")
-    parser.add_argument("--count", type=_count, default=200, metavar="N", help="scenes of each kind (200)")
+    number = "scenes of each kind (200), or captions to edit (100)"
+    parser.add_argument("--count", type=_count, metavar="N", help=number)
+    parser.add_argument("--edits", action="store_true", help="of prompts with one word swapped, only")
 
 
 # Options that several commands have ----------------------------------------------------------------------

@@ -91,6 +91,30 @@ def maps(found: Mapping[str, Any]) -> str:
     return _columns(tables[1:]) + f"\n\n{best}"
 
 
+def edits(found: Mapping[str, Any]) -> str:
+    """How edits of one word did, a line for each method."""
+    heads = ("swapped", "other found", "other PSNR", "pooled", "background PSNR", "SSIM", "MSE × 1000")
+    captions = next(iter(found.values()))["captions"]
+    rows = [(f"one word swapped, {captions} captions", *heads)]
+    for name, each in found.items():
+        background = each["background"]
+        numbers = [f"{each[name]:.1%}" for name in ("swapped_found", "other_found")]
+        numbers += [_decibel(each[name]) for name in ("other_psnr_db", "other_pooled_psnr_db")]
+        numbers += [_decibel(background["psnr_db"])]
+        numbers += [
+            "-" if background[name] is None else f"{background[name] * by:.3f}" for name, by in _SCALES
+        ]
+        rows.append((name, *numbers))
+    return _columns(rows)
+
+
+_SCALES = (("ssim", 1), ("mse", 1000))
+
+
+def _decibel(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} dB"
+
+
 def _marks(title: str, maps: Mapping[str, Any], methods: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """A case's table: marks of shape words, with half the width of the mIoU's 95 % interval."""
     marks = ("pointing", "mIoU", "±", "at mean", "mAP", "colours", "phrases")
