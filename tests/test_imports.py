@@ -29,7 +29,7 @@ ROOMS = (
     {"unet", "tokens", "color", "capture"},
     {"record", "taps", "settings", "contexts"},
     {"render", "montage", "bars", "lettering", "sheets", "naming", "readout", "dump", "heatmap", "edit"}
-    | {"aggregation", "self_attention", "segmentation"},
+    | {"aggregation", "self_attention", "segmentation", "denoiser", "inversion"},
     {"difference", "sweep"},
     {"ui", "vxa", "asking"},
     {"hosts", "demo"},
