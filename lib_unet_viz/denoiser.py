@@ -41,11 +41,11 @@ class Conditions:
 
 def joined(parts: Sequence[Conditions]) -> Conditions:
     """All rows, one after the other. Raises ValueError where contexts differ in their number of tokens."""
-    lengths = [part.context.shape[1] for part in parts]
-    if len(set(lengths)) > 1:
+    lengths = sorted({part.context.shape[1] for part in parts})
+    if len(lengths) > 1:
         raise ValueError(
-            f"the prompts' contexts have {', '.join(map(str, lengths))} tokens; to be sampled in one batch "
-            "they must have equally many"
+            f"the prompts' contexts have {' and '.join(map(str, lengths))} tokens; to be sampled in one "
+            "batch they must have equally many"
         )
     vectors = [part.vector for part in parts if part.vector is not None]
     return Conditions(torch.cat([part.context for part in parts]), torch.cat(vectors) if vectors else None)

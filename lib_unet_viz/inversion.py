@@ -116,7 +116,8 @@ def sample(
     after_step(step, latents) gives the latents to go on with, after the source was put right.
     progress(done, total) is called after each step (of null-text's optimisation, too); it may raise to stop.
 
-    Raises ValueError for an unknown method, contexts of several lengths or not one or one a step, and where `null_text` does.
+    Raises ValueError for an unknown method, contexts of several lengths or a wrong number of
+    them, and where `null_text` does.
     """
     if method not in METHODS:
         raise ValueError(f"there is no method {method!r}; allowed: {', '.join(METHODS)}")

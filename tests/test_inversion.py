@@ -33,6 +33,12 @@ def each(request: pytest.FixtureRequest) -> PipelineDenoiser:
 
 
 @pytest.fixture
+def two_inner_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of null-text's optimisation, where it is not to be a good one."""
+    monkeypatch.setattr(inversion, "INNER_STEPS", 2)
+
+
+@pytest.fixture
 def picture() -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8))
 
@@ -125,11 +131,7 @@ def test_negative_cancels_guidance(tiny: PipelineDenoiser, picture: Image.Image)
     assert error(tiny, picture, method="negative") == pytest.approx(plain, rel=1e-3)
 
 
-def test_more_steps_bring_plain_ddim_nearer(tiny: PipelineDenoiser, picture: Image.Image) -> None:
-    few, many = (error(tiny, picture, method="ddim", cfg=1.0, steps=steps) for steps in (3, 24))
-    assert many < few / 2
-
-
+@pytest.mark.usefixtures("two_inner_steps")
 def test_null_texts_can_be_made_once_and_used_again(tiny: PipelineDenoiser, picture: Image.Image) -> None:
     conditions, uncond = tiny.conditions(["red circle", "red"])
     trajectory = invert(tiny, tiny.encode(picture), conditions[:1], steps=STEPS)
@@ -179,6 +181,7 @@ def test_after_a_step_latents_with_the_source_put_right_can_be_changed(
     assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
+@pytest.mark.usefixtures("two_inner_steps")
 @pytest.mark.parametrize("method", ["direct", "null-text"])
 @pytest.mark.parametrize("cfg", [1.0, 4.0])
 def test_a_recorder_sees_the_steps_of_sampling_only(
@@ -194,10 +197,11 @@ def test_a_recorder_sees_the_steps_of_sampling_only(
     assert trace.meta["sigmas"] == sorted(trace.meta["sigmas"], reverse=True)
     keys = {(key.step, key.image, key.half) for key in (m.key for m in trace.attention.all(block="M00"))}
     halves = ("cond",) if cfg == 1 else ("cond", "uncond")
-    assert keys == {(step, image, half) for step in (1, 2, 3) for image in (0, 1) for half in halves}
+    assert keys == {(step, image, half) for step in range(3) for image in (0, 1) for half in halves}
     assert len(trace.features.all(block="M00")) == 6
 
 
+@pytest.mark.usefixtures("two_inner_steps")
 def test_progress_may_stop_a_run_and_no_call_is_present_then(
     tiny: PipelineDenoiser, picture: Image.Image
 ) -> None:
@@ -241,7 +245,7 @@ def test_what_cannot_be_is_refused(tiny: PipelineDenoiser, picture: Image.Image)
         sample(tiny, trajectory, conditions, uncond, method="best")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="3 unconditional contexts; allowed: 1, or 2"):
         sample(tiny, trajectory, conditions, Conditions(uncond.context.repeat(3, 1, 1)))
-    with pytest.raises(ValueError, match="have 50, 77 tokens"):
+    with pytest.raises(ValueError, match="have 50 and 77 tokens"):
         sample(tiny, trajectory, conditions, Conditions(uncond.context[:, :50]))
     with pytest.raises(ValueError, match="one picture with one prompt .* 2 prompts"):
         invert(tiny, latent, conditions)
@@ -261,7 +265,8 @@ def test_a_host_without_gradients_says_what_else_there_is(
         error(tiny, picture, method="null-text")
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
 def test_drawn_scenes_on_the_bundled_model(seed: int) -> None:
     from lib_unet_viz.demo.scenes import caption, draw_scene
     from lib_unet_viz.hosts.diffusers import load_demo
@@ -270,12 +275,15 @@ def test_drawn_scenes_on_the_bundled_model(seed: int) -> None:
     scene = draw_scene(rng)
     drawn, prompt = Image.fromarray(scene.picture), caption(scene, rng)
     model = PipelineDenoiser(load_demo())
-    found = {
-        method: reconstruct(model, drawn, prompt, method=method, steps=10, cfg=7.5)
-        for method in inversion.METHODS
-    }
-    assert found["direct"].rmse == 0
-    assert found["direct"].psnr_db == found["direct"].limit_db > 20
-    assert found["negative"].rmse < found["ddim"].rmse / 2
-    assert found["null-text"].rmse < found["ddim"].rmse / 2
-    assert found["ddim"].psnr_db < found["negative"].psnr_db < found["direct"].psnr_db
+
+    def found(method: inversion.Method, **options: Any) -> inversion.Reconstruction:
+        return reconstruct(model, drawn, prompt, method=method, **{"steps": 20, **options})
+
+    direct, negative, null, lost = (found(method) for method in inversion.METHODS)
+    assert direct.rmse == 0
+    assert direct.psnr_db == direct.limit_db > 20
+    assert negative.rmse < 0.5 * lost.rmse
+    assert null.rmse < 0.7 * lost.rmse
+    assert lost.psnr_db + 3 < negative.psnr_db < direct.psnr_db
+    coarse, fine = (found("ddim", cfg=1.0, steps=steps).rmse for steps in (10, 40))
+    assert fine < coarse / 2
