@@ -4,7 +4,7 @@
     edited.pictures                       # the source as it was reconstructed, then the targets
     edited.errors                         # how far the source is from the picture
 
-model: `denoiser.Model`, as each host has one.
+The model is each host's own: `PipelineDenoiser`, `WebuiDenoiser`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from PIL import Image
 from torch import Tensor
 
-from lib_unet_viz.denoiser import EditModel
+from lib_unet_viz.denoiser import Model
 from lib_unet_viz.edit import Editing
 from lib_unet_viz.edit_plan import Request, TokensOf
 from lib_unet_viz.edit_sheets import Edited
@@ -23,7 +23,7 @@ RMSE, PSNR, LIMIT = "latent RMSE", "PSNR (dB)", "PSNR of the autoencoder alone (
 
 
 def edit_uploaded(
-    model: EditModel,
+    model: Model,
     picture: Image.Image,
     prompt: str,
     settings: EditSettings,

@@ -29,8 +29,8 @@ ROOMS = (
     {"unet", "tokens", "alignment", "color", "capture"},
     {"record", "taps", "settings", "contexts"},
     {"render", "montage", "bars", "lettering", "sheets", "naming", "readout", "dump", "heatmap", "edit"}
-    | {"aggregation", "self_attention", "segmentation", "local_blend", "edit_plan"},
-    {"difference", "sweep", "edit_sheets"},
+    | {"aggregation", "self_attention", "segmentation", "local_blend", "edit_plan", "denoiser", "inversion"},
+    {"difference", "sweep", "edit_sheets", "edit_uploaded"},
     {"ui", "vxa", "asking"},
     {"hosts", "demo"},
     {"app"},

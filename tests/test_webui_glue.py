@@ -19,7 +19,7 @@ from PIL import Image
 pytest.importorskip("gradio")
 ROOT = Path(__file__).parents[1]
 # Bind names of `modules` when they are imported.
-GLUE = ("modules", "lib_unet_viz.webui", "lib_unet_viz.hosts.webui_model")
+GLUE = ("modules", "lib_unet_viz.webui", "lib_unet_viz.hosts.webui_model", "lib_unet_viz.hosts.webui_noise")
 
 
 def _forget() -> None:
@@ -324,3 +324,57 @@ def test_sheets_follow_their_pictures_with_full_infotexts(modules: Any, ldm_unet
     assert at == [0, len(processed.images) // 2]
     assert [text.count("Seed: 3") for text in processed.infotexts[: at[1]]] == [1] * at[1]
     assert all("Seed: 4" in text for text in processed.infotexts[at[1] :])
+
+
+# Inversion with the loaded checkpoint.
+
+
+def loaded_model(unet: Any, parameterization: str) -> Any:
+    """A LatentDiffusion: its text encoder gives a chunk of 7 tokens for each word."""
+
+    def encoded(prompts: Any) -> torch.Tensor:
+        words = [len(prompt.split()) for prompt in prompts]
+        chunks = [torch.full((7 * max(1, *words), 128), 0.1 * count) for count in words]
+        return torch.stack(chunks)
+
+    def apply_model(latent: Any, when: Any, cond: Any) -> Any:
+        assert cond["c_concat"][0].shape == (len(latent), 5, 1, 1)
+        return unet(latent, timesteps=when, context=cond["c_crossattn"][0])
+
+    return SimpleNamespace(
+        model=SimpleNamespace(diffusion_model=unet, conditioning_key="crossattn"),
+        sd_checkpoint_info=SimpleNamespace(name_for_extra="tiny"),
+        image_size=8,
+        alphas_cumprod=torch.linspace(0.999, 0.005, 1000),
+        parameterization=parameterization,
+        apply_model=apply_model,
+        get_learned_conditioning=encoded,
+    )
+
+
+@pytest.mark.parametrize("parameterization", ["eps", "v"])
+def test_a_latent_is_inverted_with_the_loaded_checkpoint(
+    modules: Any, ldm_unet: Any, parameterization: str
+) -> None:
+    from lib_unet_viz import inversion
+    from lib_unet_viz.hosts.webui_model import Interrupted, WebuiModel
+    from lib_unet_viz.hosts.webui_noise import WebuiDenoiser
+    from lib_unet_viz.record import Capture, Recorder
+
+    model = WebuiDenoiser(WebuiModel(loaded_model(ldm_unet, parameterization)))
+    conditions, uncond = model.conditions(["a red circle", "a star"], "bad")
+    assert conditions.context.shape == (2, 21, 128)
+    assert uncond.context[0, ::7, 0].tolist() == pytest.approx([0.1, 0, 0])
+    latent = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    capture = Capture("M00", halves=("cond", "uncond"))
+    with Recorder(model.unet, attention=capture, calls=model.calls) as trace:
+        trajectory = inversion.invert(model, latent, conditions[:1], steps=2)
+        latents = inversion.sample(model, trajectory, conditions, uncond)
+    assert trajectory.rmse(latents[0]) == 0
+    assert trajectory.rmse(latents[1]) > 0.01
+    found = [(each.key.step, each.key.image, each.key.half) for each in trace.attention.all(block="M00")]
+    assert sorted(found) == [(s, i, half) for s in (0, 1) for i in (0, 1) for half in ("cond", "uncond")]
+    assert inversion.null_text(model, trajectory, conditions[:1], uncond).context.shape == (2, 21, 128)
+    modules.shared.state.interrupted = True
+    with pytest.raises(Interrupted):
+        inversion.sample(model, trajectory, conditions, uncond)

@@ -95,7 +95,7 @@ def edits(found: Mapping[str, Any]) -> str:
     """How edits of one word did, a line for each method."""
     heads = ("swapped", "other found", "other PSNR", "pooled", "background PSNR", "SSIM", "MSE × 1000")
     captions = next(iter(found.values()))["captions"]
-    rows = [(f"one word swapped, {captions} captions", *heads)]
+    rows: list[tuple[str, ...]] = [(f"one word swapped, {captions} captions", *heads)]
     for name, each in found.items():
         background = each["background"]
         numbers = [f"{each[name]:.1%}" for name in ("swapped_found", "other_found")]

@@ -3,7 +3,9 @@
     edited = edit(Pipeline.load(), "a red circle", EditSettings(edits="red -> blue"), seed=1)
     edited.pictures                       # the source, then the targets
 
-Uploaded pictures: see `edit_uploaded`.
+    edit_picture(Pipeline.load(), picture, "a red circle", EditSettings(edits="red -> blue"))
+
+The latter is of a picture that was not made by the model.
 """
 
 from __future__ import annotations
@@ -21,10 +23,14 @@ from lib_unet_viz.capture import Call
 from lib_unet_viz.edit import Editing
 from lib_unet_viz.edit_plan import Request
 from lib_unet_viz.edit_sheets import Edited
+from lib_unet_viz.edit_uploaded import edit_uploaded
 from lib_unet_viz.hosts import diffusers as host
+from lib_unet_viz.hosts.diffusers_noise import PipelineDenoiser
 from lib_unet_viz.hosts.pipeline import Cancelled, Pipeline
+from lib_unet_viz.inversion import Method
 from lib_unet_viz.settings import EditSettings
 from lib_unet_viz.trace import Trace
+from lib_unet_viz.vxa import prepare
 
 
 class EveryCall:
@@ -90,3 +96,38 @@ def edit(
             callback_on_step_end=after_step,
         )
     return Edited(request, plan, output.images, editing.masks, latents=last[0])
+
+
+def edit_picture(
+    model: Pipeline,
+    picture: Image.Image,
+    prompt: str,
+    settings: EditSettings,
+    *,
+    negative: str = "",
+    method: Method = "direct",
+    steps: int = 30,
+    cfg: float = 7.5,
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Edited:
+    """Edit a picture, any of any size, of which the prompt says what it shows: see `edit_uploaded`."""
+
+    def report(done: int, total: int) -> None:
+        if cancelled():
+            raise Cancelled(Trace())
+        if progress is not None:
+            progress(done, total)
+
+    return edit_uploaded(
+        PipelineDenoiser(model.pipe),
+        prepare(picture, model.native_size),
+        prompt,
+        settings,
+        tokens_of=partial(host.tokens, model.pipe),
+        negative=negative,
+        method=method,
+        steps=steps,
+        cfg=cfg,
+        progress=report,
+    )

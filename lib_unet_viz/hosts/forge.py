@@ -10,7 +10,7 @@ from typing import Any
 
 from lib_unet_viz.capture import Row
 
-UNCOND = 1  # in `cond_or_uncond` (backend/sampling/sampling_function.py, calc_cond_uncond_batch)
+COND, UNCOND = 0, 1  # in `cond_or_uncond` (backend/sampling/sampling_function.py, calc_cond_uncond_batch)
 
 
 def inner_model(model: Any) -> Any:

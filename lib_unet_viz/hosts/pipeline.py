@@ -13,6 +13,7 @@ from PIL import Image
 from lib_unet_viz.capture import estimate
 from lib_unet_viz.heatmap import explore_captures, word_captures
 from lib_unet_viz.hosts import diffusers as host
+from lib_unet_viz.hosts.diffusers_noise import latent_of
 from lib_unet_viz.hosts.diffusers_prompts import LayerPrompts
 from lib_unet_viz.record import Recorder
 from lib_unet_viz.settings import Settings
@@ -162,14 +163,9 @@ class Pipeline:
         """What cross-attention gets of a prompt: (row, token, channel), one row."""
         return host.encode(self.pipe, prompt)[0]
 
-    @torch.no_grad()
     def encode(self, picture: Image.Image) -> torch.Tensor:
         """The autoencoder's mean latent (image, channel, y, x), scaled as the U-Net wants it."""
-        pixels = self.pipe.image_processor.preprocess(picture).to(self.device, self.pipe.vae.dtype)
-        config = self.pipe.vae.config
-        mean = self.pipe.vae.encode(pixels).latent_dist.mean - (getattr(config, "shift_factor", None) or 0)
-        scaled: torch.Tensor = mean * config.scaling_factor
-        return scaled.to(self.pipe.unet.dtype)
+        return latent_of(self.pipe, picture)
 
     def add_noise(self, latent: torch.Tensor, *, timestep: int, seed: int) -> torch.Tensor:
         """sqrt(alpha_bar) latent + sqrt(1 - alpha_bar) noise (Ho et al. 2020, equation 4)."""

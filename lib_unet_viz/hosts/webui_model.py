@@ -8,7 +8,7 @@ References are to the webui's v1.10.1 and, in `ForgeModel`, to Forge's main bran
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -18,7 +18,8 @@ from modules import devices, extra_networks, processing, prompt_parser, sd_model
 from PIL import Image
 from torch import Tensor
 
-from lib_unet_viz.hosts import webui_text
+from lib_unet_viz.denoiser import noise_of
+from lib_unet_viz.hosts import forge, webui_text
 from lib_unet_viz.hosts.webui_loaded import FACTOR, loaded_unet, native_size
 
 NOT_LOADED = "No checkpoint is loaded yet: wait until it is, or choose one at the top of the page."
@@ -69,12 +70,12 @@ class WebuiModel:
         self.unet = loaded_unet(model)
         self.name = str(model.sd_checkpoint_info.name_for_extra)
         self.native_size = native_size(model)
-        self._kept = self._alphas()
-        self.timesteps = len(self._kept)
+        self.alphas_cumprod = self._alphas()
+        self.timesteps = len(self.alphas_cumprod)
 
     # What differs in Forge.
 
-    _quiet: Any = torch.no_grad
+    quiet: Any = torch.no_grad
 
     def _alphas(self) -> Tensor:
         """alpha_bar of each timestep."""
@@ -92,26 +93,34 @@ class WebuiModel:
         latent: Tensor = posterior
         return latent
 
-    def _condition(self, prompt: str, latent: Tensor) -> Any:
-        """The conditioning dictionary that the webui's own CFGDenoiser makes (sd_samplers_cfg_denoiser.py,
+    def condition(self, text: Any, latent: Tensor) -> Any:
+        """What `noise` gets with a latent (row, channel, y, x) and what `text` made of a prompt, a row each:
+        the conditioning dictionary of the webui's own CFGDenoiser (sd_samplers_cfg_denoiser.py,
         make_condition_dict).
         """
         height, width = (FACTOR * side for side in latent.shape[-2:])
-        text = self._text(prompt, height, width)
         with _own_random():  # an inpainting checkpoint's masked picture is sampled from a posterior
             picture = processing.txt2img_image_conditioning(self.model, latent, width, height)
         if self.model.model.conditioning_key == "crossattn-adm":
             return {"c_crossattn": [text], "c_adm": picture}
         return {**(text if isinstance(text, dict) else {"c_crossattn": [text]}), "c_concat": [picture]}
 
-    def _call(self, latent: Tensor, timestep: int, condition: Any) -> None:
+    def noise(self, latent: Tensor, timestep: int, condition: Any, *, uncond: int = 0) -> Tensor:
+        """Run the U-Net: the noise it predicts, float32 (row, channel, y, x). uncond: how many rows are
+        unconditional; these come first.
+        """
         when = torch.full((len(latent),), timestep, device=latent.device, dtype=torch.float32)
-        self.model.apply_model(latent, when, cond=condition)
+        output = self.model.apply_model(latent, when, cond=condition)
+        kind = "v_prediction" if self.model.parameterization == "v" else "epsilon"
+        return noise_of(output, latent, kept=float(self.alphas_cumprod[timestep]), prediction=kind)
 
-    def _text(self, prompt: str, height: int, width: int) -> Any:
-        """What the text encoders make of a prompt: the context, of SDXL a dictionary with more."""
+    def text(self, prompts: Sequence[str], size: tuple[int, int], *, negative: bool = False) -> Any:
+        """What the text encoders make of prompts, a row each: the context (row, token, channel); of SDXL,
+        which is told the picture's size (height, width), a dictionary with more.
+        """
+        height, width = size
         return self.model.get_learned_conditioning(
-            prompt_parser.SdConditioning([prompt], width=width, height=height)
+            prompt_parser.SdConditioning(prompts, is_negative_prompt=negative, width=width, height=height)
         )
 
     # What vxa.Model asks for.
@@ -122,28 +131,28 @@ class WebuiModel:
 
     def context(self, prompt: str) -> Tensor:
         """What cross-attention gets of a prompt: (row, token, channel), one row; LoRAs do not count."""
-        with self._quiet(), devices.autocast():
-            text = self._text(extra_networks.parse_prompt(prompt)[0], self.native_size, self.native_size)
+        with self.quiet(), devices.autocast():
+            text = self.text([extra_networks.parse_prompt(prompt)[0]], (self.native_size, self.native_size))
         context: Tensor = text["crossattn"] if isinstance(text, dict) else text
         return context
 
     def encode(self, picture: Image.Image) -> Tensor:
         """The autoencoder's mean latent (image, channel, y, x), float32, scaled; uses no random numbers."""
         values = np.asarray(picture.convert("RGB"), dtype=np.float32) / 127.5 - 1
-        with self._quiet(), devices.autocast():
+        with self.quiet(), devices.autocast():
             latent = self._latent(torch.from_numpy(values).permute(2, 0, 1)[None])
         return latent.to(shared.device, torch.float32)
 
     def add_noise(self, latent: Tensor, *, timestep: int, seed: int) -> Tensor:
         """sqrt(alpha_bar) latent + sqrt(1 - alpha_bar) noise (Ho et al. 2020, equation 4)."""
-        kept = self._kept[timestep].to(latent)
+        kept = self.alphas_cumprod[timestep].to(latent)
         noise = torch.randn(latent.shape, generator=torch.Generator("cpu").manual_seed(seed)).to(latent)
         noised: Tensor = kept.sqrt() * latent + (1 - kept).sqrt() * noise
         return noised
 
     def sigma(self, timestep: int) -> float:
         """sqrt((1 - alpha_bar) / alpha_bar); 0 at timestep 0, which stands for no noise."""
-        kept = float(self._kept[timestep])
+        kept = float(self.alphas_cumprod[timestep])
         return float(((1 - kept) / kept) ** 0.5) if timestep else 0.0
 
     def denoise(self, latents: Iterable[Tensor], *, timestep: int, prompt: str) -> None:
@@ -153,20 +162,20 @@ class WebuiModel:
         job.
         """
         state, condition = shared.state, None
-        with self._quiet(), self._networks(prompt) as text:
+        with self.quiet(), self.networks(prompt) as text:
             for latent in latents:
                 if state.interrupted:
                     if not state.sampling_step:
                         raise Interrupted
                     break
                 with devices.autocast():
-                    condition = condition or self._condition(text, latent)
+                    condition = condition or self.condition(self.text([text], _pixels(latent)), latent)
                 with devices.without_autocast() if devices.unet_needs_upcast else devices.autocast():
-                    self._call(latent, timestep, condition)
+                    self.noise(latent, timestep, condition)
                 state.sampling_step += 1
 
     @contextmanager
-    def _networks(self, prompt: str) -> Iterator[str]:
+    def networks(self, prompt: str) -> Iterator[str]:
         """The prompt without its `<lora:...>`, which are active meanwhile as in a generation."""
         text, wanted = extra_networks.parse_prompt(prompt)
         run = processing.StableDiffusionProcessingTxt2Img(sd_model=self.model, prompt=prompt)
@@ -182,7 +191,7 @@ class WebuiModel:
 class ForgeModel(WebuiModel):
     """`vxa.Model` on a ForgeDiffusionEngine (backend/diffusion_engine)."""
 
-    _quiet: Any = torch.inference_mode  # it changes weights in place that were made so
+    quiet: Any = torch.inference_mode  # it changes weights in place that were made so
 
     def _alphas(self) -> Tensor:
         sigmas: Tensor = self.model.forge_objects.unet.model.predictor.sigmas
@@ -196,10 +205,9 @@ class ForgeModel(WebuiModel):
         scaled: Tensor = vae.first_stage_model.process_in(latent)
         return scaled
 
-    def _condition(self, prompt: str, latent: Tensor) -> dict[str, Any]:
+    def condition(self, text: Any, latent: Tensor) -> dict[str, Any]:
         """Keyword arguments of KModel.apply_model (backend/modules/k_model.py)."""
         height, width = (FACTOR * side for side in latent.shape[-2:])
-        text = self._text(prompt, height, width)
         found = {"c_crossattn": text}
         if isinstance(text, dict):
             found = {"c_crossattn": text["crossattn"], "y": text["vector"]}
@@ -208,25 +216,35 @@ class ForgeModel(WebuiModel):
                 found["c_concat"] = processing.txt2img_image_conditioning(self.model, latent, width, height)
         return {name: value.to(shared.device) for name, value in found.items()}
 
-    def _call(self, latent: Tensor, timestep: int, condition: dict[str, Any]) -> None:
+    def noise(self, latent: Tensor, timestep: int, condition: dict[str, Any], *, uncond: int = 0) -> Tensor:
         from backend.sampling.sampling_function import sampling_cleanup, sampling_prepare
 
         unet = self.model.forge_objects.unet  # extra networks may have put another one there
-        kept = self._kept[timestep].to(latent)
-        sigma = ((1 - kept) / kept).sqrt().expand(len(latent))
+        kept = self.alphas_cumprod[timestep].to(latent)
+        sigma = ((1 - kept) / kept).sqrt()
         # Its U-Net takes the noised picture at the signal's own scale (k_prediction.py, calculate_input).
         noised = latent / kept.sqrt()
+        marks = [forge.UNCOND] * uncond + [forge.COND] * (len(latent) - uncond)
         options = {
             **unet.model_options.get("transformer_options", {}),
-            "cond_or_uncond": [0],
-            "cond_mark": torch.zeros(len(latent)),
-            "sigmas": sigma,
+            "cond_or_uncond": list(dict.fromkeys(marks)),
+            "cond_mark": torch.tensor(marks).to(latent),
+            "sigmas": sigma.expand(len(latent)),
         }
         sampling_prepare(unet, noised)
         try:
-            unet.model.apply_model(noised, sigma, transformer_options=options, **condition)
+            clean = unet.model.apply_model(
+                noised, options["sigmas"], transformer_options=options, **condition
+            )
         finally:
             sampling_cleanup(unet)
+        found: Tensor = (noised - clean).float() / sigma
+        return found
+
+
+def _pixels(latent: Tensor) -> tuple[int, int]:
+    """Size (height, width) of a latent's picture."""
+    return FACTOR * latent.shape[-2], FACTOR * latent.shape[-1]
 
 
 @contextmanager

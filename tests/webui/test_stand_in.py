@@ -16,7 +16,8 @@ from webui.data import ROOT
 
 STAND_IN = ROOT / "tests" / "stand_in" / "modules"
 # What only tests use: not the webui's.
-OWN = {"processing.generate", "images.saved", "processing.StableDiffusionProcessing"}
+OWN = {"processing.generate", "images.saved"}
+OWN |= {f"processing.StableDiffusionProcessing{kind}" for kind in ("", "Txt2Img")}
 GLUE = [
     *(ROOT / "scripts").glob("*.py"),
     *(ROOT / "lib_unet_viz" / "webui").glob("*.py"),

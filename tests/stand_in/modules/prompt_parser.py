@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 
+class SdConditioning(list):
+    """Prompts, and the picture that they are for."""
+
+    def __init__(self, prompts, is_negative_prompt=False, width=None, height=None, copy_from=None):
+        super().__init__(prompts)
+        self.is_negative_prompt, self.width, self.height = is_negative_prompt, width, height
+
+
 def get_multicond_prompt_list(prompts):
     texts = [part.strip() for prompt in prompts for part in prompt.split(" AND ")]
     unique = list(dict.fromkeys(texts))
