@@ -27,11 +27,14 @@ if __name__ == "__main__":
 
 from lib_unet_viz.capture import Call, Row, estimate
 from lib_unet_viz.contexts import Contexts
+from lib_unet_viz.edit import Editing
+from lib_unet_viz.edit_plan import Request
+from lib_unet_viz.edit_sheets import Edited
 from lib_unet_viz.heatmap import explore_captures, word_captures
 from lib_unet_viz.hosts.pipeline import NOTHING, Cancelled
 from lib_unet_viz.layer_prompt import LayerPrompt
 from lib_unet_viz.record import Recorder
-from lib_unet_viz.settings import Settings
+from lib_unet_viz.settings import EditSettings, Settings
 from lib_unet_viz.tokens import BOS, END_OF_WORD, EOS
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet
@@ -210,6 +213,48 @@ class StandIn:
             self.module(latent, timestep, context)
 
 
+@torch.no_grad()
+def edit(
+    model: StandIn,
+    prompt: str,
+    settings: EditSettings,
+    *,
+    negative: str = "",
+    steps: int = 30,
+    seed: int = 0,
+    cfg: float = 7.5,
+    size: tuple[int, int] | None = None,
+    progress: Callable[[int, int, Image.Image], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Edited:
+    """As `diffusers_edit.edit`, by this model's sampler."""
+    height, width = size or (128, 128)
+    request = Request.of(prompt, settings)
+    plan = request.plan(model.tokens)
+    noise = torch.randn(1, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(seed))
+    x = noise.repeat(plan.pictures, 1, 1, 1)
+    texts = [*[negative] * plan.pictures, *request.prompts]
+    contexts = torch.cat([model.context(text) for text in texts])
+    images = range(plan.pictures)
+    rows = (*(Row(image, "uncond") for image in images), *(Row(image, "cond") for image in images))
+    now = 0
+
+    def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        return Call(step=now, total=steps, sigma=1 - now / steps, rows=rows, size=tuple(args[0].shape[-2:]))
+
+    editing = Editing(model.unet, plan, calls=calls)
+    with editing:
+        for now in range(steps):
+            without, given = model.module(torch.cat([x, x]), now, contexts).chunk(2)
+            x = editing.blend(0.9 * x + 0.2 * (without + cfg / 8 * (given - without)))
+            time.sleep(model.pause)
+            if cancelled():
+                raise Cancelled(Trace())
+            if progress is not None:
+                progress(now + 1, steps, _picture(x[1:]))
+    return Edited(request, plan, [_picture(latent[None]) for latent in x], editing.masks)
+
+
 def _picture(latent: Tensor) -> Image.Image:
     rgb = (latent[0, :3].permute(1, 2, 0).numpy() + 1) * 127.5
     small = Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
@@ -223,7 +268,7 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--pause", type=float, default=0.0, help="seconds that each step takes longer")
     arguments = parser.parse_args()
-    blocks = page.build(StandIn(arguments.pause))  # type: ignore[arg-type]
+    blocks = page.build(StandIn(arguments.pause), edit=edit)  # type: ignore[arg-type]
     if arguments.port is not None:
         page.serve(blocks, port=arguments.port)
 

@@ -20,7 +20,7 @@ from lib_unet_viz.cli.parser import parse
 from lib_unet_viz.dump import load_trace
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("app", "trace", "vxa", "blocks", "show", "render", "maps", "diff", "sweep", "score")
+COMMANDS = ("app", "trace", "vxa", "blocks", "show", "render", "maps", "diff", "sweep", "edit", "score")
 PROMPT = "a red circle"
 
 
@@ -249,6 +249,64 @@ def test_a_sweep_can_be_gone_on_with(model: str, tmp_path: Path, capsys: pytest.
     assert "seed 0, not 7" in refused(capsys, "sweep", PROMPT, *options, "--seed", "7")
 
 
+EDITS = ["--edit", "red -> blue", "--edit", "---", "--edit", "+ on a square", "--edit", "square * 2"]
+
+
+def test_edit_fills_a_folder(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_options = ["--steps", "3", "--seed", "3", "--size", "64x64", "--model", model]
+    controls = [
+        "--cross-steps",
+        '{"default": 0.8, "blue": [0, 0.4]}',
+        "--blend-start",
+        "0",
+        "--subtract",
+        "a",
+    ]
+    out = tmp_path / "new"
+    assert run("edit", PROMPT, *EDITS, *run_options, *controls, "--sweep", "steps", "--out", out) == 0
+    pictures = ["source", "target-1", "target-2", "mask-1", "mask-2", "comparison", "sweep"]
+    assert {path.name for path in out.iterdir()} == {"edit.json", *(f"{name}.png" for name in pictures)}
+    with Image.open(out / "target-2.png") as target:
+        assert target.size == (64, 64)
+    told = json.loads((out / "edit.json").read_text(encoding="utf-8"))
+    assert (told["prompt"], told["seed"], told["steps"], told["size"]) == (PROMPT, 3, 3, [64, 64])
+    assert [target["prompt"] for target in told["targets"]] == ["a blue circle", "a red circle on a square"]
+    assert [list(target["mask"]) for target in told["targets"]] == [["1", "2", "3"]] * 2
+    assert json.loads(told["settings"]["cross_steps"])["blue"] == [0, 0.4]
+    said = capsys.readouterr().out
+    for number, target in enumerate(told["targets"], start=1):
+        shares = list(target["mask"].values())
+        assert f"by {target['changed']:.1f}, in {shares[-1]:.0%} of it" in said
+        assert f"target {number}: {target['edits']}" in said
+
+
+def test_an_edit_is_that_of_python(model: str, tmp_path: Path) -> None:
+    from lib_unet_viz.hosts.diffusers_edit import edit
+    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.settings import EditSettings
+
+    options = ["--steps", "2", "--size", "64", "--model", model, "--no-blend", "--blocks", "OUT03-OUT11"]
+    assert run("edit", PROMPT, "--edit", "red -> blue", *options, "--out", tmp_path) == 0
+    settings = EditSettings(edits="red -> blue", blend=False, blocks="OUT03-OUT11")
+    edited = edit(Pipeline.load(model), PROMPT, settings, steps=2, size=(64, 64))
+    for name, picture in zip(("source", "target-1"), edited.pictures, strict=True):
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert image.tobytes() == picture.tobytes()
+    assert not list(tmp_path.glob("mask*"))
+
+
+def test_an_alignment_needs_no_picture(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("edit", PROMPT, *EDITS, "--model", model, "--align", "--out", tmp_path / "none") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "target 1: a blue circle"
+    assert lines[2].index("b·l·u·e") == lines[1].index("red") == lines[3].index("swapped")
+    assert "target 2: a red circle on a square" in lines
+    assert "in 16 of 16 blocks with attention" in lines
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("mode", ["masked", "grey", "overlay"])
 def test_vxa_draws_on_the_picture(mode: str, model: str, photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "red.png"
@@ -308,6 +366,20 @@ BAD: dict[str, tuple[list[str], str]] = {
     "a sweep of nothing": (["sweep", "x", "--word", " ", "--model", "MODEL"], "word is empty"),
     "a sweep of groups": (["sweep", "(~:M00:x:~)", "--word", "x", "--model", "MODEL"], "no groups"),
     "a sweep into a file": (["sweep", "x", "--word", "x", "--out", "PHOTO"], "is a file"),
+    "an edit of a word that is not there": (["edit", PROMPT, "--edit", "hat -> cap"], "red, circle"),
+    "a wrong second edit": (["edit", PROMPT, "--edit", "red -> blue", "--edit", "cirle * 2"], "^^^^^"),
+    "no edit": (["edit", PROMPT], "--edit"),
+    "an empty edit": (["edit", PROMPT, "--edit", " "], "no edit"),
+    "wrong steps of an edit": (
+        ["edit", PROMPT, "--edit", "red -> blue", "--cross-steps", "0,8"],
+        "cross_steps",
+    ),
+    "no such threshold": (["edit", PROMPT, "--edit", "red -> blue", "--threshold", "2"], "0 to 1"),
+    "an edit of no block": (
+        ["edit", PROMPT, "--edit", "red -> x", "--blocks", "IN99", "--model", "MODEL"],
+        "IN99",
+    ),
+    "an edit into a file": (["edit", PROMPT, "--edit", "red -> blue", "--out", "PHOTO"], "is a file"),
     "foreign dump": (["render", "FOREIGN"], "no dump"),
 }
 

@@ -13,10 +13,11 @@ import gradio as gr
 from PIL import Image
 
 from lib_unet_viz import difference, readout, sweep, ui
-from lib_unet_viz.app.parts import SheetSection, chosen_seed, heading, shown
-from lib_unet_viz.app.runs import Runs, reports
+from lib_unet_viz.app.parts import SheetSection, heading, sheet, shown
+from lib_unet_viz.app.run_controls import options
+from lib_unet_viz.app.runs import Runs
+from lib_unet_viz.app.working import Report, Updates, working
 from lib_unet_viz.dump import save_trace
-from lib_unet_viz.hosts.pipeline import Cancelled
 from lib_unet_viz.layer_prompt import LayerPrompt
 from lib_unet_viz.settings import AttentionSettings, DifferenceSettings, Half, Settings
 from lib_unet_viz.trace import Trace
@@ -56,8 +57,8 @@ class Compare:
                     self.sweep = gr.Button("Sweep it over the blocks", elem_id="sweep")
                     self.stop = gr.Button("Cancel", visible=False, elem_id="cancel-compare")
                 self.status = gr.HTML(elem_id="compare-status")
-                self.pictures = _sheet("Comparison", "comparison")
-                self.chart = _sheet("Chart", "chart")
+                self.pictures = sheet("Comparison", "comparison")
+                self.chart = sheet("Chart", "chart")
                 self.dump = gr.File(label="Differences (.safetensors)", interactive=False, visible=False)
                 self.changes.build("What changed in each block: with layer prompts less without.")
             with (
@@ -88,19 +89,25 @@ class Compare:
 
     # Handlers.
 
-    def run_both(self, prompt: str, negative: str, *values: Any) -> Generator[dict[Any, Any], None, None]:
+    def run_both(self, prompt: str, negative: str, *values: Any) -> Generator[Updates, None, None]:
         """Yield updates by component: progress, then both pictures, their difference and the changes."""
 
-        def work(name: str, report: Callable[[tuple[str, float]], None]) -> dict[Any, Any]:
+        def work(name: str, report: Report) -> Updates:
             settings = replace(self.panel.settings(values[5:]).difference, enabled=True)
             if all(LayerPrompt.parse(text).plain for text in (prompt, negative)):
                 raise ValueError(
                     "There are no layer prompts to compare: write (~: M00: a word :~) into the prompt."
                 )
-            layout, options = self.pipeline.unet.layout, _options(*values[:5])
+            layout, run = self.pipeline.unet.layout, options(negative, *values[:5])
             plain = [difference.baseline(text, layout, settings.baseline) for text in (prompt, negative)]
             traces = [
-                self._traced(name, text, unwanted, settings, options, _stage(report, number, LABELS[number]))
+                self._traced(
+                    name,
+                    text,
+                    settings,
+                    {**run, "negative": unwanted},
+                    _stage(report, number, LABELS[number]),
+                )
                 for number, (text, unwanted) in enumerate((plain, (prompt, negative)))
             ]
             return self._compared(name, traces[0], traces[1], settings)
@@ -109,25 +116,23 @@ class Compare:
 
     def run_sweep(
         self, word: str, prompt: str, negative: str, *values: Any
-    ) -> Generator[dict[Any, Any], None, None]:
+    ) -> Generator[Updates, None, None]:
         """Yield updates by component: progress, then the sheet and the chart."""
 
-        def work(name: str, report: Callable[[tuple[str, float]], None]) -> dict[Any, Any]:
+        def work(name: str, report: Report) -> Updates:
             chosen = sweep.Sweep.of(prompt, word, self.pipeline.unet)
-            options = {"negative": negative, **_options(*values)}
+            run = options(negative, *values)
 
             def drawn(case: sweep.Case) -> Image.Image:
-                return self.pipeline.picture(
-                    case.prompt, cancelled=lambda: self.runs.cancelled(name), **options
-                )
+                return self.pipeline.picture(case.prompt, cancelled=lambda: self.runs.cancelled(name), **run)
 
             def told(done: int, total: int, case: sweep.Case) -> None:
-                report((f"{case.name}: picture {done + 1} of {total}", done / total))
+                report(f"{case.name}: picture {done + 1} of {total}", done / total)
 
-            folder = self._folder({"prompt": prompt, "word": word, **options})
-            found = sweep.run(chosen, drawn, folder=folder, made_with=options, progress=told)
+            folder = self._folder({"prompt": prompt, "word": word, **run})
+            found = sweep.run(chosen, drawn, folder=folder, made_with=run, progress=told)
             return {
-                self.status: readout.note(f"Done. Seed {options['seed']}. Distances: {difference.DISTANCE}"),
+                self.status: readout.note(f"Done. Seed {run['seed']}. Distances: {difference.DISTANCE}"),
                 self.pictures: gr.update(value=found.sheet(), label="Sweep", visible=True),
                 self.chart: gr.update(value=found.chart(), visible=True),
                 self.dump: shown(False),
@@ -141,56 +146,29 @@ class Compare:
         self.runs.cancel(name)
         return gr.update(value="Cancelling …", interactive=False)
 
-    def _running(self, work: Callable[[str, Any], dict[Any, Any]]) -> Generator[dict[Any, Any], None, None]:
-        """Yield the work's progress, then its updates or what was wrong."""
-        name = self.runs.start()
-        yield {self.run: name, self.status: readout.progress("Starting …", 0), **self._busy(True)}
-
-        def locked(report: Any) -> dict[Any, Any]:
-            with self.runs.lock:
-                return work(name, report)
-
-        try:
-            running = reports(locked)
-            while True:
-                try:
-                    text, done = next(running)
-                except StopIteration as end:
-                    yield {**end.value, **self._busy(False)}
-                    return
-                yield {self.status: readout.progress(text, done)}
-        except Cancelled:
-            yield {self.status: readout.note(CANCELLED), **self._busy(False)}
-        except (ValueError, RuntimeError) as error:
-            yield {self.status: readout.problem(error), **self._busy(False)}
-        except Exception as error:
-            yield {self.status: readout.problem(error), **self._busy(False)}
-            raise  # what nobody foresaw goes to the server's log
-        finally:
-            self.runs.cancel(name)  # a visitor who leaves the page stops the work
+    def _running(self, work: Callable[[str, Report], Updates]) -> Generator[Updates, None, None]:
+        return working(
+            self.runs, work, run=self.run, status=self.status, busy=self._busy, cancelled=CANCELLED
+        )
 
     def _traced(
         self,
         name: str,
         prompt: str,
-        negative: str,
         settings: DifferenceSettings,
-        options: dict[str, Any],
+        run: dict[str, Any],
         progress: Callable[[int, int, Image.Image], None],
     ) -> Trace:
         recorded = Settings(features=settings, attention=AttentionSettings(enabled=False), heatmaps=False)
         return self.pipeline.generate(
             prompt,
-            negative=negative,
             settings=recorded,
             progress=progress,
             cancelled=lambda: self.runs.cancelled(name),
-            **options,
+            **run,
         )
 
-    def _compared(
-        self, name: str, without: Trace, given: Trace, settings: DifferenceSettings
-    ) -> dict[Any, Any]:
+    def _compared(self, name: str, without: Trace, given: Trace, settings: DifferenceSettings) -> Updates:
         changed = difference.difference(without, given)
         run, file = self.runs.of(name), None
         if run is not None:
@@ -212,7 +190,7 @@ class Compare:
         text = json.dumps([self.pipeline.name, head], sort_keys=True)
         return self.runs.folder / f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
-    def _busy(self, running: bool) -> dict[Any, Any]:
+    def _busy(self, running: bool) -> Updates:
         return {
             self.compare: gr.update(interactive=not running),
             self.sweep: gr.update(interactive=not running),
@@ -220,19 +198,11 @@ class Compare:
         }
 
 
-def _options(steps: float, seed: float | None, cfg: float, width: float, height: float) -> dict[str, Any]:
-    """What the page's components say of a run."""
-    size = (int(height), int(width))
-    return {"steps": int(steps), "seed": chosen_seed(seed), "cfg": float(cfg), "size": size}
-
-
-def _stage(
-    report: Callable[[tuple[str, float]], None], number: int, label: str
-) -> Callable[[int, int, Image.Image], None]:
+def _stage(report: Report, number: int, label: str) -> Callable[[int, int, Image.Image], None]:
     """Progress of the first or the second of two runs."""
 
     def step(done: int, total: int, _: Image.Image) -> None:
-        report((f"{label}: step {done} of {total}", (number + done / total) / 2))
+        report(f"{label}: step {done} of {total}", (number + done / total) / 2)
 
     return step
 
@@ -241,16 +211,3 @@ def _sheets(trace: Trace, settings: Settings, step: int) -> list[Rendered]:
     """Of all that was recorded at a step, in the panel's colours."""
     chosen = replace(settings.difference, enabled=True, blocks="", steps=str(step), halves=get_args(Half))
     return difference.feature_sheets(trace, chosen)
-
-
-def _sheet(label: str, name: str) -> Any:
-    options = ui.known(gr.Image, format="png", buttons=["download", "fullscreen"])
-    return gr.Image(
-        label=label,
-        show_label=False,  # it would stand on the sheet's title
-        interactive=False,
-        visible=False,
-        elem_id=name,
-        elem_classes=["uv-sheet"],
-        **options,
-    )

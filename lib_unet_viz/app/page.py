@@ -10,13 +10,18 @@ import numpy as np
 from PIL import Image
 
 from lib_unet_viz import ui
+from lib_unet_viz.app.edit_tab import Edit
 from lib_unet_viz.app.runs import Runs
 from lib_unet_viz.app.style import CSS, theme
 from lib_unet_viz.app.txt2img import Txt2Img
 from lib_unet_viz.app.vxa_tab import VXA
 from lib_unet_viz.demo import scenes
+from lib_unet_viz.hosts.diffusers_edit import edit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lib_unet_viz.edit_sheets import Edited
     from lib_unet_viz.hosts.pipeline import Pipeline
 
 TITLE = "U-Net Viz"
@@ -28,8 +33,11 @@ HOST = "127.0.0.1"
 EXAMPLE_SEEDS = (3, 8, 14, 21)
 
 
-def build(pipeline: Pipeline) -> Any:
-    """The page, a gr.Blocks, for a loaded model; start it with `launch`, or with its own `launch` method."""
+def build(pipeline: Pipeline, *, edit: Callable[..., Edited] = edit) -> Any:
+    """The page, a gr.Blocks, for a loaded model; start it with `launch`, or with its own `launch` method.
+
+    edit: how the model edits a picture.
+    """
     runs = Runs()
     looks = ui.known(gr.Blocks, **_looks())
     kept = ui.known(gr.Blocks, delete_cache=(3600, 3600))
@@ -38,6 +46,8 @@ def build(pipeline: Pipeline) -> Any:
         with gr.Tab("txt2img"):
             txt2img = Txt2Img(pipeline, runs)
             txt2img.build()
+        with gr.Tab("Edit"):
+            Edit(pipeline, runs, draw=edit).build()
         with gr.Tab("VXA"):
             VXA(lambda: pipeline, runs, examples=_examples()).build()
         txt2img.load(blocks)

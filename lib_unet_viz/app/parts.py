@@ -25,10 +25,19 @@ def heading(title: str, text: str) -> Any:
     return gr.HTML(f'<h3 class="uv-heading">{title}</h3><p class="uv-note">{text}</p>')
 
 
-def picture(label: str, name: str) -> Any:
+def picture(label: str, name: str, *, visible: bool = True) -> Any:
     """A result; small pictures are shown enlarged."""
-    options = ui.known(gr.Image, format="png", buttons=["download", "fullscreen"])
-    return gr.Image(label=label, interactive=False, elem_id=name, elem_classes=["uv-picture"], **options)
+    return _image(label, name, "uv-picture", visible=visible)
+
+
+def sheet(label: str, name: str) -> Any:
+    """A sheet as wide as its column, hidden until there is one; a label would stand on the sheet's title."""
+    return _image(label, name, "uv-sheet", visible=False, show_label=False)
+
+
+def _image(label: str, name: str, looks: str, **options: Any) -> Any:
+    options |= ui.known(gr.Image, format="png", buttons=["download", "fullscreen"])
+    return gr.Image(label=label, interactive=False, elem_id=name, elem_classes=[looks], **options)
 
 
 def gallery(label: str, name: str, *, items: Any = None, enlarge: bool = True) -> Any:

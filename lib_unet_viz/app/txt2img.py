@@ -12,7 +12,8 @@ from PIL import Image
 from lib_unet_viz import readout, sheets, ui, vxa
 from lib_unet_viz.app.compare import Compare
 from lib_unet_viz.app.looks import LookSection
-from lib_unet_viz.app.parts import SheetSection, chosen_seed, gallery, heading, picture, shown
+from lib_unet_viz.app.parts import SheetSection, gallery, heading, picture, shown
+from lib_unet_viz.app.run_controls import STEPS, RunControls, options
 from lib_unet_viz.app.runs import Runs, reports
 from lib_unet_viz.dump import save_trace
 from lib_unet_viz.hosts.pipeline import Cancelled
@@ -35,7 +36,6 @@ EMPTY = """
 <li>one heat map for each word: the part of the picture that it drove,</li>
 <li>and below, sheets of what the U-Net's blocks and attention held at each step.</li></ul></div>
 """
-STEPS, CFG, SEED = 30, 7.5, 1
 FEW_BYTES = 200_000_000  # up to this much, all blocks are recorded unless others are chosen
 
 
@@ -88,7 +88,8 @@ class Txt2Img:
 
     def load(self, blocks: gr.Blocks) -> None:
         """Fill the read-outs when the page opens."""
-        inputs = [self.steps, self.width, self.height, *self.panel.components]
+        run = self.controls
+        inputs = [run.steps, run.width, run.height, *self.panel.components]
         blocks.load(self._readout, inputs, [self.panel.feature_readout, self.panel.attention_readout])
 
     def _build_prompt(self) -> None:
@@ -115,21 +116,8 @@ class Txt2Img:
             self.words = gallery("Word maps", "words", enlarge=False)
 
     def _build_settings(self) -> None:
-        native = self.pipeline.native_size
-        sides: dict[str, Any] = {
-            "step": 64 if native >= 512 else 8,
-            "minimum": max(64, native // 4),
-            "maximum": 2 * native,
-        }
         with gr.Accordion("Picture", open=True):
-            self.negative = gr.Textbox("", label="Negative prompt", lines=1, max_lines=4)
-            self.steps = gr.Slider(1, 100, value=STEPS, step=1, label="Steps")
-            self.cfg = gr.Slider(1, 20, value=CFG, step=0.5, label="CFG scale")
-            self.width = gr.Slider(value=native, label="Width", **sides)
-            self.height = gr.Slider(value=native, label="Height", **sides)
-            self.seed = gr.Number(
-                SEED, label="Seed", info="-1: a new one each time", precision=0, elem_id="seed"
-            )
+            self.controls = RunControls(self.pipeline)
 
     def _build_dump(self) -> None:
         with gr.Column(visible=False) as self.dump_section:
@@ -156,31 +144,22 @@ class Txt2Img:
         return replace(usual, features=replace(usual.features, blocks=",".join(present)))
 
     def _connect(self) -> None:
-        panel = self.panel
+        panel, run = self.panel, self.controls
         self._readout = ui.live_readout(
             panel,
             lambda: self.pipeline.unet,
-            steps=self.steps,
-            width=self.width,
-            height=self.height,
+            steps=run.steps,
+            width=run.width,
+            height=run.height,
             pixels=int(self.pipeline.pipe.vae_scale_factor),
             tokens=len(self.pipeline.tokens("")),
         )
-        for prompt in (self.prompt, self.negative):
-            ui.on_edit(prompt, self.show_layers, [self.prompt, self.negative], [self.layers])
+        for prompt in (self.prompt, run.negative):
+            ui.on_edit(prompt, self.show_layers, [self.prompt, run.negative], [self.layers])
         colors = panel.under("features.color")
         self.features.connect(panel, self.run, [*colors, panel.fields["features.average"]])
         self.attention.connect(panel, self.run, panel.under("attention.color"))
-        inputs = [
-            self.run,
-            self.prompt,
-            self.negative,
-            self.steps,
-            self.seed,
-            self.cfg,
-            self.width,
-            self.height,
-        ]
+        inputs = [self.run, self.prompt, *run.components]
         outputs = [self.status, self.pictures, self.picture, self.word, self.words_section, self.words]
         looks = self.looks
         looks.connect(self.run, self.picture)
@@ -225,14 +204,8 @@ class Txt2Img:
         try:
             if not prompt.strip():
                 raise ValueError(f"The prompt is empty. Write what to draw, for example: {EXAMPLES[0]}")
-            arguments: dict[str, Any] = {
-                "settings": self.panel.settings(values),
-                "negative": negative,
-                "steps": int(steps),
-                "seed": chosen_seed(seed),
-                "cfg": float(cfg),
-                "size": (int(height), int(width)),
-            }
+            arguments = options(negative, steps, seed, cfg, width, height)
+            arguments["settings"] = self.panel.settings(values)
             trace = yield from self._previews(name, prompt, arguments)
             yield self._results(name, trace, arguments["seed"])
         except Cancelled:

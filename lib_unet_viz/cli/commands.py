@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from lib_unet_viz import color, heatmap, naming, sheets, tokens
+from lib_unet_viz import heatmap, naming, sheets, tokens
 from lib_unet_viz import vxa as vxa_module
 from lib_unet_viz.cli import choices, files, progress, report
 from lib_unet_viz.cli import maps as maps_module
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from lib_unet_viz.trace import AttentionMap, FeatureMap, Trace
 
-TRANSFORMS = color.TRANSFORMS
 FEATURE_BLOCKS = FeatureSettings().blocks
 ATTENTION_BLOCKS = AttentionSettings().blocks
 MEGABYTE = 1_000_000

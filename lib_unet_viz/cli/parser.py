@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import lib_unet_viz
-from lib_unet_viz import heatmap, settings, sheets, vxa
-from lib_unet_viz.cli import commands, compare
+from lib_unet_viz import edits, settings, sheets, vxa
+from lib_unet_viz.cli import arguments, commands, compare, edit
 
 DESCRIPTION = "Show what happens inside a diffusion U-Net: block by block, step by step and word by word."
 SPECS = """
@@ -26,9 +26,13 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\nsee: {self.prog} --help\n")
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parse(given: Sequence[str]) -> argparse.Namespace:
     """The options of one command; SystemExit with 2 for what cannot be read."""
-    return _parser().parse_args(arguments)
+    words = list(given)
+    for at in reversed(range(len(words) - 1)):
+        if words[at] == "--edit" and words[at + 1].startswith("---"):  # argparse takes it for an option
+            words[at : at + 2] = [f"--edit={words[at + 1]}"]
+    return _parser().parse_args(words)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unet-viz {lib_unet_viz.__version__}")
     add = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True).add_parser
-    for declare in (_app, _trace, _vxa, _blocks, _show, _render, _maps, _diff, _sweep, _score):
+    for declare in (_app, _trace, _vxa, _blocks, _show, _render, _maps, _diff, _sweep, _edit, _score):
         declare(add)
     return parser
 
@@ -65,8 +69,10 @@ def _app(add: Callable[..., Any]) -> None:
   unet-viz app --model ~/models/sd15.safetensors --port 8000
 """
     parser = _command(add, commands.app, "open the page", examples)
-    _model(parser)
-    parser.add_argument("--port", type=_count, metavar="N", help="of 127.0.0.1 (the first free from 7860 on)")
+    arguments.model(parser)
+    parser.add_argument(
+        "--port", type=arguments.count, metavar="N", help="of 127.0.0.1 (the first free from 7860 on)"
+    )
     parser.add_argument("--no-browser", action="store_true", help="only serve the page, do not open it")
 
 
@@ -82,18 +88,18 @@ prompts: a (~: IN00-OUT11: red ; M00: blue :~) circle: each block reads its own 
 """
     parser = _command(add, commands.trace, "make a picture and show what the U-Net held meanwhile", examples)
     parser.add_argument("prompt", metavar="PROMPT")
-    _model(parser)
-    _run(parser)
+    arguments.model(parser)
+    arguments.run(parser)
     parser.add_argument("--blocks", metavar="SPEC", help=f"features of these ({commands.FEATURE_BLOCKS})")
     parser.add_argument("--at", metavar="STEPS", help="show these (the first, the middle and the last)")
     attention = f"attention of these ({commands.ATTENTION_BLOCKS})"
     parser.add_argument("--attention", metavar="SPEC", help=attention)
-    _selection(parser)
+    arguments.selection(parser)
     explore = "keep what `unet-viz maps` needs for --ask, and for --look with --head or --step"
     parser.add_argument("--explore", action="store_true", help=explore)
-    parser.add_argument("--budget", type=_count, metavar="MB", help="refuse to keep more (2000)")
-    _colors(parser)
-    _folder(parser, "unet-viz-trace", "gets picture.png, trace.safetensors and the sheets")
+    parser.add_argument("--budget", type=arguments.count, metavar="MB", help="refuse to keep more (2000)")
+    arguments.colors(parser)
+    arguments.folder(parser, "unet-viz-trace", "gets picture.png, trace.safetensors and the sheets")
 
 
 def _vxa(add: Callable[..., Any]) -> None:
@@ -106,7 +112,7 @@ def _vxa(add: Callable[..., Any]) -> None:
     parser = _command(add, commands.vxa, does, examples)
     parser.add_argument("image", type=Path, metavar="IMAGE", help="any size")
     parser.add_argument("prompt", metavar="PROMPT", help="what to look for")
-    _model(parser)
+    arguments.model(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--words", metavar="A,B", help="of the prompt, summed; a#2: the second a (all words)")
     which.add_argument("--tokens", metavar="1,3", help="1: the first token; commas count; several are summed")
@@ -115,10 +121,10 @@ def _vxa(add: Callable[..., Any]) -> None:
     parser.add_argument("--layer", default="", metavar="SPEC", help="blocks, or one transformer layer (all)")
     levels = ", ".join(f"{level:.0%}%" for level in vxa.LEVELS)
     noise = f"noise levels, 0 is none, such as 350 or 200,400 ({levels} of the model's timesteps)"
-    parser.add_argument("--timestep", type=_wholes, metavar="N", help=noise)
-    parser.add_argument("--noise-seed", type=_whole, default=0, metavar="N", help="(0)")
+    parser.add_argument("--timestep", type=arguments.wholes, metavar="N", help=noise)
+    parser.add_argument("--noise-seed", type=arguments.whole, default=0, metavar="N", help="(0)")
     parser.add_argument("--mode", choices=sheets.MODES, default="overlay", help="(overlay)")
-    _method(parser)
+    arguments.method(parser)
     parser.add_argument("--out", type=Path, default=Path("vxa.png"), metavar="FILE", help="a PNG (vxa.png)")
 
 
@@ -131,12 +137,12 @@ def _blocks(add: Callable[..., Any]) -> None:
 """
     parser = _command(add, commands.blocks, "list the blocks that a spec names", examples)
     parser.add_argument("spec", nargs="?", default="", metavar="SPEC", help="(all)")
-    _model(parser)
+    arguments.model(parser)
     parser.add_argument(
         "--json", action="store_true", help="with shapes (channels, height, width) and attention"
     )
     parser.add_argument(
-        "--size", type=_size, metavar="WxH", help="of the picture, for the shapes (the model's own)"
+        "--size", type=arguments.size, metavar="WxH", help="of the picture, for the shapes (the model's own)"
     )
 
 
@@ -162,9 +168,9 @@ def _render(add: Callable[..., Any]) -> None:
     parser.add_argument("--blocks", metavar="SPEC", help="features of these (all that are there)")
     parser.add_argument("--at", metavar="STEPS", help="only these (all that are there)")
     parser.add_argument("--attention", metavar="SPEC", help="attention of these (all that are there)")
-    _selection(parser)
-    _colors(parser)
-    _folder(parser, "unet-viz-render", "gets the sheets")
+    arguments.selection(parser)
+    arguments.colors(parser)
+    arguments.folder(parser, "unet-viz-render", "gets the sheets")
 
 
 def _maps(add: Callable[..., Any]) -> None:
@@ -179,19 +185,25 @@ def _maps(add: Callable[..., Any]) -> None:
     parser.add_argument("--words", metavar="A,B", help="words or phrases; a#2: the second a; BOS, EOS (all)")
     ask = "words that need not be in the prompt; the model's text encoder is needed, its U-Net does not run"
     parser.add_argument("--ask", metavar="TEXT", help=ask)
-    _model(parser)
+    arguments.model(parser)
     parser.add_argument("--half", choices=get_args(settings.Half), default="cond", help="(cond)")
-    parser.add_argument("--threshold", type=_threshold, default="otsu", metavar="X", help="0 to 1, or (otsu)")
+    parser.add_argument(
+        "--threshold", type=arguments.threshold, default="otsu", metavar="X", help="0 to 1, or (otsu)"
+    )
     parser.add_argument("--mode", choices=sheets.MODES, default="overlay", help="of the heat (overlay)")
-    _method(parser)
+    arguments.method(parser)
     look = "where this place looks to in self-attention: down and right, from 0 to 1"
-    parser.add_argument("--look", type=_place, metavar="Y,X", help=look)
+    parser.add_argument("--look", type=arguments.place, metavar="Y,X", help=look)
     parser.add_argument("--layer", metavar="NAME", help="for --look, such as OUT09.0 (all together)")
-    parser.add_argument("--head", type=_whole, metavar="N", help="for --look with --layer (their mean)")
-    parser.add_argument("--step", type=_count, metavar="N", help="for --look with --layer (their mean)")
+    parser.add_argument(
+        "--head", type=arguments.whole, metavar="N", help="for --look with --layer (their mean)"
+    )
+    parser.add_argument(
+        "--step", type=arguments.count, metavar="N", help="for --look with --layer (their mean)"
+    )
     parser.add_argument("--components", action="store_true", help="three components of self-attention as RGB")
     parser.add_argument("--segments", action="store_true", help="segments of the self-attention, unasked")
-    _folder(parser, "unet-viz-maps", "gets the pictures")
+    arguments.folder(parser, "unet-viz-maps", "gets the pictures")
 
 
 def _diff(add: Callable[..., Any]) -> None:
@@ -207,9 +219,9 @@ def _diff(add: Callable[..., Any]) -> None:
     parser.add_argument("--blocks", metavar="SPEC", help="features of these (all that are there)")
     parser.add_argument("--at", metavar="STEPS", help="only these (all that are there)")
     parser.add_argument("--attention", metavar="SPEC", help="attention of these (all that are there)")
-    _selection(parser, heat=False)
-    _colors(parser)
-    _folder(parser, "unet-viz-diff", "gets comparison.png, difference.safetensors and the sheets")
+    arguments.selection(parser, heat=False)
+    arguments.colors(parser)
+    arguments.folder(parser, "unet-viz-diff", "gets comparison.png, difference.safetensors and the sheets")
 
 
 def _sweep(add: Callable[..., Any]) -> None:
@@ -223,9 +235,61 @@ def _sweep(add: Callable[..., Any]) -> None:
         "prompt", metavar="PROMPT", help="with the word; it comes after it if it is not there"
     )
     parser.add_argument("--word", required=True, metavar="X", help="a word or several")
-    _model(parser)
-    _run(parser)
-    _folder(parser, "unet-viz-sweep", "gets sheet.png, chart.png, sweep.json and each picture")
+    arguments.model(parser)
+    arguments.run(parser)
+    arguments.folder(parser, "unet-viz-sweep", "gets sheet.png, chart.png, sweep.json and each picture")
+
+
+def _edit(add: Callable[..., Any]) -> None:
+    examples = f"""
+  unet-viz edit "a big red circle and a small blue square" --edit "red -> yellow" --out yellow
+  unet-viz edit "a cat with a hat" --edit "cat -> dog" --edit "hat * 2.5" --align
+  unet-viz edit "a cat with a hat" --edit "cat -> dog" --edit --- --edit "+ in the snow" --seed 7
+  unet-viz edit "a cat with a hat" --edit "cat -> dog" --cross-steps '{{"default": 0.8, "cat": [0, 0.4]}}'
+  unet-viz edit "a red circle" --edit "red -> green" --no-blend --sweep both --out swept
+edits:   {" | ".join(edits.SYNTAX[:4])}
+         several --edit are lines of one text: --edit --- begins another target of the same source
+{SPECS.strip(chr(10)).splitlines()[0]}
+"""
+    does = "make a picture again with other words, and keep the rest by its attention"
+    parser = _command(add, edit.edit, does, examples)
+    parser.add_argument("prompt", metavar="PROMPT", help="of the source picture")
+    parser.add_argument(
+        "--edit", required=True, action="append", dest="edits", metavar="EDIT", help="see below; repeatable"
+    )
+    arguments.model(parser)
+    arguments.run(parser)
+    _attention_of_the_source(parser)
+    _local_blend(parser)
+    parser.add_argument("--sweep", choices=edit.SWEEPS, help="also 0 to 100%% of the steps, blocks or both")
+    parser.add_argument("--align", action="store_true", help="only show both prompts word by word")
+    gets = "gets source.png, target-1.png, comparison.png, mask-1.png, edit.json, sweep.png"
+    arguments.folder(parser, "unet-viz-edit", gets)
+
+
+def _attention_of_the_source(parser: Any) -> None:
+    defaults = settings.EditSettings()
+    group = parser.add_argument_group("attention", "when and where it is the source's")
+    steps = f"0.8, [0.2, 0.8], or by word as JSON ({defaults.cross_steps})"
+    group.add_argument("--cross-steps", metavar="X", help=f"fraction of the steps: {steps}")
+    group.add_argument("--self-steps", metavar="X", help=f"of self-attention ({defaults.self_steps})")
+    size = "only self-attention with at most N x N positions (as many as 16 x 16 at 512 x 512 pixels)"
+    group.add_argument("--self-size", type=arguments.whole, metavar="N", help=size)
+    group.add_argument("--blocks", metavar="SPEC", help="(all)")
+
+
+def _local_blend(parser: Any) -> None:
+    defaults = settings.EditSettings()
+    group = parser.add_argument_group("local blend", "outside of some words' maps the picture stays as it is")
+    group.add_argument("--no-blend", action="store_false", dest="blend", default=None, help="all may change")
+    group.add_argument("--blend-words", metavar="A,B", help="(those that the edits change)")
+    group.add_argument("--subtract", metavar="A,B", help="where these words show nothing changes (none)")
+    threshold = f"of the maps' maximum ({defaults.threshold})"
+    group.add_argument("--threshold", type=float, metavar="X", help=threshold)
+    start = f"fraction of the steps before the first blend ({defaults.blend_start})"
+    group.add_argument("--blend-start", type=float, metavar="X", help=start)
+    maps = f"heads weigh what they tell, or all alike as in the paper ({defaults.blend_maps})"
+    group.add_argument("--blend-maps", choices=get_args(settings.BlendMaps), help=maps)
 
 
 def _score(add: Callable[..., Any]) -> None:
@@ -236,143 +300,9 @@ def _score(add: Callable[..., Any]) -> None:
 """
     does = "measure the model's pictures and heat maps, or edits, on freshly drawn scenes"
     parser = _command(add, commands.score, does, examples)
-    _model(parser)
+    arguments.model(parser)
     parser.add_argument("--json", action="store_true", help="numbers as fractions of 1")
-    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="of the scenes (0)")
+    parser.add_argument("--seed", type=arguments.whole, default=0, metavar="N", help="of the scenes (0)")
     number = "scenes of each kind (200), or captions to edit (100)"
-    parser.add_argument("--count", type=_count, metavar="N", help=number)
+    parser.add_argument("--count", type=arguments.count, metavar="N", help=number)
     parser.add_argument("--edits", action="store_true", help="of prompts with one word swapped, only")
-
-
-# Options that several commands have ----------------------------------------------------------------------
-
-
-def _model(parser: Any) -> None:
-    what = "a diffusers folder, a checkpoint file or a hub id (the bundled model)"
-    parser.add_argument("--model", metavar="PATH_OR_ID", help=what)
-
-
-def _run(parser: Any) -> None:
-    parser.add_argument("--negative", default="", metavar="TEXT", help="negative prompt")
-    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="(0)")
-    parser.add_argument("--steps", type=_count, default=30, metavar="N", help="sampling steps (30)")
-    parser.add_argument("--cfg", type=float, default=7.5, metavar="X", help="guidance scale (7.5)")
-    parser.add_argument("--size", type=_size, metavar="WxH", help="of the picture (the model's own)")
-
-
-def _selection(parser: Any, *, heat: bool = True) -> None:
-    parser.add_argument(
-        "--parts", type=_words(settings.AttentionPart), metavar="A,B", help="Q, K, QK, VQK (QK)"
-    )
-    parser.add_argument("--kinds", type=_words(settings.Kind), metavar="A,B", help="cross, self (cross)")
-    parser.add_argument("--halves", type=_words(settings.Half), metavar="A,B", help="cond, uncond (cond)")
-    averages = get_args(settings.Average)
-    parser.add_argument("--average", choices=averages, help="one picture instead of all channels (none)")
-    parser.add_argument("--no-features", action="store_true")
-    parser.add_argument("--no-attention", action="store_true")
-    if heat:
-        parser.add_argument("--no-heat", action="store_true", help="no heat map for each word")
-        _method(parser)
-    parser.set_defaults(no_heat=not heat)
-    parser.add_argument("--animate", action="store_true", help="also an animated WebP over the steps")
-
-
-def _method(parser: Any) -> None:
-    default = heatmap.DEFAULT
-    parser.add_argument("--method", choices=heatmap.METHODS, help=f"of the heat maps ({default})")
-
-
-def _colors(parser: Any) -> None:
-    group = parser.add_argument_group("colours", "of features and attention; each has its own if not given")
-    names = "white/black, red/blue, custom, or a colour map such as viridis"
-    group.add_argument("--colors", metavar="NAME", help=names)
-    names = ", ".join(commands.TRANSFORMS)
-    group.add_argument("--transform", type=_transform, metavar="NAME", help=f"of the values: {names}")
-    group.add_argument("--min", type=float, metavar="X", help="for linear (-1)")
-    group.add_argument("--max", type=float, metavar="X", help="for linear (1)")
-    group.add_argument("--gain", type=float, metavar="X", help="for sigmoid (1)")
-    group.add_argument("--offset", type=float, metavar="X", help="for sigmoid (0)")
-    group.add_argument("--space", type=str.upper, choices=get_args(settings.Space), help="for custom (HSL)")
-    formulas = 'for custom: three of v in [-1, 1], such as "(2+v)/3; 1.0; 0.5"'
-    group.add_argument("--formulas", type=_formulas, metavar="A;B;C", help=formulas)
-    grid = "one range of values for the whole grid, so that its cells compare"
-    group.add_argument("--whole-grid", action="store_true", help=grid)
-    group.add_argument("--settings", type=Path, metavar="FILE", help="JSON with any of the page's settings")
-
-
-def _folder(parser: Any, default: str, gets: str) -> None:
-    parser.add_argument("--out", type=Path, default=Path(default), metavar="DIR", help=f"{gets} ({default})")
-
-
-# Types of values -----------------------------------------------------------------------------------------
-
-
-def _whole(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
-
-
-def _wholes(text: str) -> tuple[int, ...]:
-    return tuple(_whole(piece.strip()) for piece in text.split(","))
-
-
-def _count(text: str) -> int:
-    number = _whole(text)
-    if number == 0:
-        raise argparse.ArgumentTypeError("0 is too few; 1 or more")
-    return number
-
-
-def _size(text: str) -> tuple[int, int]:
-    """``640x512`` or ``512`` to (height, width)."""
-    width, _, height = text.lower().partition("x")
-    size = (_whole(height or width), _whole(width))
-    if any(side % vxa.MULTIPLE or side < vxa.SMALLEST for side in size):
-        allowed = f"multiples of {vxa.MULTIPLE} from {vxa.SMALLEST} on, such as 640x512 (width x height)"
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; allowed: {allowed}")
-    return size
-
-
-def _threshold(text: str) -> float | str:
-    try:
-        return text if text == "otsu" else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no threshold; allowed: 0 to 1, or otsu") from None
-
-
-def _place(text: str) -> tuple[float, float]:
-    try:
-        y, x = map(float, text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no place; two numbers, such as 0.4,0.6") from None
-    return y, x
-
-
-def _words(allowed: Any) -> Callable[[str], tuple[str, ...]]:
-    known = {name.lower(): name for name in get_args(allowed)}
-
-    def read(text: str) -> tuple[str, ...]:
-        pieces = [piece.strip() for piece in text.split(",")]
-        for piece in pieces:
-            if piece.lower() not in known:
-                names = ", ".join(known.values())
-                raise argparse.ArgumentTypeError(f"{piece!r} is not known; allowed: {names}")
-        return tuple(dict.fromkeys(known[piece.lower()] for piece in pieces))
-
-    return read
-
-
-def _transform(text: str) -> str:
-    known = {name.lower().replace(" ", ""): name for name in commands.TRANSFORMS}
-    name = known.get(text.lower().replace(" ", ""))
-    if name is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not known; allowed: {', '.join(commands.TRANSFORMS)}")
-    return name
-
-
-def _formulas(text: str) -> tuple[str, ...]:
-    formulas = tuple(piece.strip() for piece in text.split(";"))
-    if len(formulas) != 3:
-        raise argparse.ArgumentTypeError(f"{len(formulas)} formulas; three are needed, with ; between them")
-    return formulas

@@ -112,9 +112,10 @@ def generate(page: Any, prompt: str = PROMPT) -> None:
     page.keyboard.press("Enter")
 
 
-def open_vxa(page: Any) -> None:
+def open_tab(page: Any, name: str) -> None:
     # gradio 3's tabs are plain buttons
-    page.get_by_role("tab", name="VXA").or_(page.get_by_role("button", name="VXA")).first.click()
+    tab = page.get_by_role("tab", name=name, exact=True)
+    tab.or_(page.get_by_role("button", name=name, exact=True)).first.click()
 
 
 def done(page: Any) -> None:
@@ -184,7 +185,7 @@ def test_a_dump_is_offered(page: Any) -> None:
 
 
 def test_vxa_by_clicking_a_word(page: Any) -> None:
-    open_vxa(page)
+    open_tab(page, "VXA")
     page.locator("#vxa-visualize").click()
     api.expect(page.locator("#vxa-status [role=alert]")).to_contain_text("no picture")
     page.locator("#vxa-examples button.thumbnail-item").nth(1).click()
@@ -206,7 +207,7 @@ def test_vxa_takes_an_uploaded_picture(page: Any, tmp_path: Path) -> None:
 
     file = tmp_path / "tall.png"
     Image.effect_noise((90, 333), 80).save(file)
-    open_vxa(page)
+    open_tab(page, "VXA")
     page.locator("#vxa-upload input[type=file]").set_input_files(str(file))
     page.wait_for_selector("#vxa-upload img")
     box(page, "vxa-prompt").fill("hat, neck")
@@ -214,3 +215,30 @@ def test_vxa_takes_an_uploaded_picture(page: Any, tmp_path: Path) -> None:
     box(page, "vxa-prompt").press("Enter")
     api.expect(page.locator("#vxa-status").first).to_contain_text("all tokens")
     api.expect(page.locator("#vxa-result img")).to_be_visible()
+
+
+def test_an_edit_by_its_words(page: Any) -> None:
+    open_tab(page, "Edit")
+    page.locator("#edit").click()
+    api.expect(page.locator("#edit-status [role=alert]")).to_contain_text("prompt is empty")
+    box(page, "edit-prompt").fill(PROMPT)
+    box(page, "edits").fill("hat -> cap")
+    api.expect(page.locator("#alignment [role=alert]")).to_contain_text("^^^")
+    box(page, "edits").fill("red -> green\nsmall * 2.5")
+    api.expect(page.locator("#alignment .uv-fate-swapped")).to_contain_text("green")
+    api.expect(page.locator("#alignment .uv-weighted")).to_contain_text("×2.5")
+    page.locator("#edit").click()
+    api.expect(page.locator("#edit-status")).to_contain_text("of 30")
+    api.expect(page.locator("#edit-status")).to_contain_text("Changed by", timeout=40_000)
+    api.expect(page.locator("#edit-comparison img")).to_be_visible()
+    api.expect(page.locator("#edit-preview")).not_to_be_visible()
+    pictures = page.locator("#edit-pictures button.thumbnail-item")
+    api.expect(pictures).to_have_count(2)
+    api.expect(page.locator("#edit-masks button.thumbnail-item")).to_have_count(1)
+    shoot(page, f"edited-{page.viewport_size['width']}")
+    page.locator("#edit-sweep").click()
+    api.expect(page.locator("#cancel-edit")).to_be_visible()
+    api.expect(page.locator("#edit-status")).to_contain_text("of the steps")
+    page.locator("#cancel-edit").click()
+    api.expect(page.locator("#edit-status")).to_contain_text("Cancelled")
+    api.expect(page.locator("#edit")).to_be_enabled()

@@ -1,0 +1,210 @@
+"""The page's tab on editing: targets of a source prompt, made with the source's attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from PIL import Image
+
+from lib_unet_viz import difference, edit_sheets, readout, ui, ui_edit
+from lib_unet_viz.app.parts import gallery, heading, picture, sheet, shown
+from lib_unet_viz.app.run_controls import RunControls, options
+from lib_unet_viz.app.runs import Runs
+from lib_unet_viz.app.working import Report, Updates, working
+from lib_unet_viz.edit_plan import Request
+from lib_unet_viz.edit_sheets import Edited
+from lib_unet_viz.norm import number
+from lib_unet_viz.settings import EditSettings
+
+if TYPE_CHECKING:
+    from lib_unet_viz.hosts.pipeline import Pipeline
+
+EXAMPLES = (
+    ("a big red circle and a small blue square", "red -> yellow"),
+    ("a big red circle and a small blue square", "circle -> star"),
+    ("a big red circle", "+ and a small blue square"),
+    ("a big red circle and a small blue square", "red -> green\n---\nsquare -> triangle"),
+)
+EMPTY = """
+<div class="uv-empty"><p>Write a prompt and what to change in it, and press Edit. Here will be</p><ul>
+<li>the source and each target, with what differs between them,</li>
+<li>the mask of each step: where the picture may change, elsewhere it stays the source's,</li>
+<li>after a sweep, the target with the source's attention in none to all of the steps and blocks.</li>
+</ul></div>
+"""
+FIRST = "Write a prompt, and below it what to change: both prompts stand here side by side then."
+CANCELLED = "Cancelled; nothing was kept of this run."
+
+
+class Edit:
+    """Components and handlers of the tab. draw: `diffusers_edit.edit` for the pipeline."""
+
+    def __init__(self, pipeline: Pipeline, runs: Runs, *, draw: Callable[..., Edited]) -> None:
+        self.pipeline, self.runs = pipeline, runs
+        self._draw = partial(draw, pipeline)
+
+    def build(self) -> None:
+        """Make the components, in reading order, and connect them."""
+        self.run = gr.State("")
+        with gr.Row(elem_classes=["uv-prompt"], **ui.known(gr.Row, equal_height=True)):
+            with gr.Column(scale=6, min_width=300):
+                self.prompt = gr.Textbox(
+                    "",
+                    label="Source prompt",
+                    placeholder=EXAMPLES[0][0],
+                    lines=1,
+                    max_lines=4,
+                    elem_id="edit-prompt",
+                )
+                self.edits = ui_edit.edits_box("", elem_id="edits")
+            with gr.Column(scale=1, min_width=170, elem_classes=["uv-buttons"]):
+                self.go = gr.Button("Edit", variant="primary", elem_id="edit")
+                self.sweep = gr.Button("Sweep 0 % … 100 %", elem_id="edit-sweep")
+                self.stop = gr.Button("Cancel", visible=False, elem_id="cancel-edit")
+        self.alignment = gr.HTML(readout.note(FIRST), elem_id="alignment")
+        gr.Examples([list(pair) for pair in EXAMPLES], [self.prompt, self.edits], label="For example")
+        with gr.Row(elem_classes=["uv-columns"]):
+            with gr.Column(scale=5, min_width=420):
+                self._build_results()
+            with gr.Column(scale=3, min_width=320):
+                self._build_settings()
+        self._connect()
+
+    def _build_results(self) -> None:
+        self.status = gr.HTML(EMPTY, elem_id="edit-status")
+        self.preview = picture("Preview", "edit-preview", visible=False)
+        self.comparison = sheet("Comparison", "edit-comparison")
+        with gr.Column(visible=False) as self.pictures_section:
+            heading("Pictures", "The source, then each target. Click one to see it large and to keep it.")
+            self.pictures = gallery("Pictures", "edit-pictures")
+        with gr.Column(visible=False) as self.masks_section:
+            heading(
+                "Local blend", "Bright: what may change at each step. Elsewhere the picture is the source's."
+            )
+            self.masks = gallery("Masks", "edit-masks")
+        self.swept = sheet("Sweep", "edit-swept")
+
+    def _build_settings(self) -> None:
+        defaults = EditSettings()
+        with gr.Accordion("When and where attention is the source's", open=False):
+            fields = ui_edit.control_controls(defaults)
+        with gr.Accordion("Local blend", open=False):
+            fields |= ui_edit.blend_controls(defaults)
+        with gr.Accordion("Picture", open=True):
+            self.controls = RunControls(self.pipeline, "edit-")
+        self.panel = ui.Panel({"edit.edits": self.edits, **fields}, None, None)
+
+    def _connect(self) -> None:
+        asked = [self.prompt, *self.panel.components]
+        for component in asked:
+            ui.on_edit(component, self.show_alignment, asked, [self.alignment])
+        outputs = [self.run, self.status, self.preview, self.comparison, self.swept]
+        outputs += [self.pictures_section, self.pictures, self.masks_section, self.masks]
+        outputs += [self.go, self.sweep, self.stop]
+        inputs = [self.prompt, *self.controls.components, *self.panel.components]
+        for button, handler in ((self.go, self.run_edit), (self.sweep, self.run_sweep)):
+            button.click(handler, inputs, outputs, show_progress="hidden")
+        self.stop.click(self.cancel, [self.run], [self.stop], queue=False)
+
+    # Handlers.
+
+    def show_alignment(self, prompt: str, *values: Any) -> str:
+        """Both prompts token by token, or what is wrong with the edits."""
+        try:
+            settings = self.panel.settings(values).edit
+            if not prompt.strip() or not settings.edits.strip():
+                return readout.note(FIRST)
+            request = Request.of(prompt, settings)
+            return readout.edit(request, request.plan(self.pipeline.tokens), self.pipeline.unet)
+        except ValueError as error:
+            return readout.problem(error)
+
+    def run_edit(self, prompt: str, *values: Any) -> Generator[Updates, None, None]:
+        """Yield updates by component: previews of the first target, then the pictures."""
+
+        def work(name: str, report: Report) -> Updates:
+            settings, run = self._asked(prompt, values)
+
+            def step(done: int, total: int, preview: Image.Image) -> None:
+                report(f"Step {done} of {total}", done / total, {self.preview: _visible(preview)})
+
+            edited = self._edited(name, prompt, run, settings, progress=step)
+            return {**self._results(edited, run), self.swept: shown(False)}
+
+        yield from self._running(work)
+
+    def run_sweep(self, prompt: str, *values: Any) -> Generator[Updates, None, None]:
+        """Yield updates by component: progress, then the sheet of the sweep."""
+
+        def work(name: str, report: Report) -> Updates:
+            settings, run = self._asked(prompt, values)
+            Request.of(prompt, settings).plan(self.pipeline.tokens)
+
+            def told(done: int, total: int, case: edit_sheets.Case) -> None:
+                report(f"{case.percent} % of the {case.along}: {done + 1} of {total}", done / total)
+
+            cases = edit_sheets.cases(settings, self.pipeline.unet)
+            _, drawn = edit_sheets.sweep(cases, partial(self._edited, name, prompt, run), told)
+            done = readout.note(f"Done. Seed {run['seed']}")
+            return {**self._emptied(), self.status: done, self.swept: _visible(drawn)}
+
+        yield from self._running(work)
+
+    def cancel(self, name: str) -> Any:
+        """Stop the work after its present step."""
+        self.runs.cancel(name)
+        return gr.update(value="Cancelling …", interactive=False)
+
+    def _asked(self, prompt: str, values: Any) -> tuple[EditSettings, dict[str, Any]]:
+        """What the components say: of the edit, and of the run. Raises ValueError."""
+        if not prompt.strip():
+            raise ValueError(f"The source prompt is empty. Write what to draw, for example: {EXAMPLES[0][0]}")
+        count = len(self.controls.components)
+        settings = replace(self.panel.settings(values[count:]).edit, enabled=True)
+        return settings, options(*values[:count])
+
+    def _edited(
+        self, name: str, prompt: str, run: dict[str, Any], settings: EditSettings, **more: Any
+    ) -> Edited:
+        return self._draw(prompt, settings, cancelled=lambda: self.runs.cancelled(name), **run, **more)
+
+    def _running(self, work: Callable[[str, Report], Updates]) -> Generator[Updates, None, None]:
+        return working(
+            self.runs, work, run=self.run, status=self.status, busy=self._busy, cancelled=CANCELLED
+        )
+
+    def _results(self, edited: Edited, run: dict[str, Any]) -> Updates:
+        names = ["source", *(f"target {at}: {one.said}" for at, one in enumerate(edited.request.targets, 1))]
+        masks = [edit_sheets.mask_sheet(edited, at) for at in range(1, len(edited.pictures))]
+        drawn = [(mask, name) for mask, name in zip(masks, names[1:], strict=True) if mask is not None]
+        changes = ", ".join(number(edited.changed(at)) for at in range(1, len(edited.pictures)))
+        said = (f"Done. Seed {run['seed']}. Changed by {changes} ({difference.DISTANCE})", *edited.notes)
+        return {
+            self.status: "".join(readout.note(line) for line in said),
+            self.preview: shown(False),
+            self.comparison: _visible(edit_sheets.comparison(edited)),
+            self.pictures_section: shown(True),
+            self.pictures: list(zip(edited.pictures, names, strict=True)),
+            self.masks_section: shown(bool(drawn)),
+            self.masks: drawn,
+        }
+
+    def _emptied(self) -> Updates:
+        hidden = (self.preview, self.comparison, self.pictures_section, self.masks_section, self.swept)
+        return {component: shown(False) for component in hidden}
+
+    def _busy(self, running: bool) -> Updates:
+        return {
+            self.go: gr.update(interactive=not running),
+            self.sweep: gr.update(interactive=not running),
+            self.stop: gr.update(visible=running, interactive=True, value="Cancel"),
+            **({} if running else {self.preview: shown(False)}),
+        }
+
+
+def _visible(value: Image.Image) -> Any:
+    return gr.update(value=value, visible=True)

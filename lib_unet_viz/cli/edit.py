@@ -1,0 +1,134 @@
+"""What the command `edit` does, from its parsed options."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from argparse import Namespace
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from lib_unet_viz import difference, edit_sheets, edit_words
+from lib_unet_viz.cli import files, progress
+from lib_unet_viz.cli.commands import load, say
+from lib_unet_viz.edit_plan import Request
+from lib_unet_viz.render import save_png
+from lib_unet_viz.settings import EditSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lib_unet_viz.edit_sheets import Edited
+    from lib_unet_viz.hosts.pipeline import Pipeline
+
+SWEEPS = (edit_sheets.STEPS, edit_sheets.BLOCKS, "both")
+
+
+def edit(options: Namespace) -> None:
+    """A source picture and its targets, as files of a folder; with --align only how they are aligned."""
+    settings = _settings(options)
+    request = Request.of(options.prompt, settings)
+    if options.align:
+        say(_aligned(request, load(options.model)))
+        return
+    with files.staging(options.out) as folder:
+        model = load(options.model)
+        cases = _cases(options, settings, model)
+        with progress.counting(options.steps * (1 + len(cases)), "sampling") as now:
+            edited = _draw(model, options, now)(settings)
+            if cases:
+                draw = _draw(model, options, now, before=options.steps)
+                save_png(edit_sheets.sweep(cases, draw, lambda *_: None)[1], folder / "sweep.png")
+        _pictures(edited, folder)
+        (folder / "edit.json").write_text(_record(edited, options, model), encoding="utf-8")
+    _said(edited)
+    say(f"{options.out}{'' if str(options.out).endswith('/') else '/'}")
+
+
+def _settings(options: Namespace) -> EditSettings:
+    given = {field.name: getattr(options, field.name, None) for field in fields(EditSettings)}
+    changed = {name: value for name, value in given.items() if value is not None}
+    return EditSettings(**{**changed, "enabled": True, "edits": "\n".join(options.edits)})
+
+
+def _aligned(request: Request, model: Pipeline) -> str:
+    """Each target's prompt beside the source's, and what may change."""
+    plan = request.plan(model.tokens)
+    width = shutil.get_terminal_size((100, 24)).columns
+    blocks = []
+    for number, (target, asked) in enumerate(zip(plan.targets, request.targets, strict=True), start=1):
+        title = f"target {number}: {asked.prompt}"
+        blocks.append(
+            f"{title}\n{edit_words.aligned(target, width=width)}\n{edit_words.blended(plan, number)}"
+        )
+    return "\n\n".join([*blocks, "\n".join(edit_words.facts(plan, model.unet))])
+
+
+def _cases(options: Namespace, settings: EditSettings, model: Pipeline) -> list[edit_sheets.Case]:
+    if options.sweep is None:
+        return []
+    both = (edit_sheets.STEPS, edit_sheets.BLOCKS)
+    return edit_sheets.cases(settings, model.unet, both if options.sweep == "both" else (options.sweep,))
+
+
+def _draw(
+    model: Pipeline, options: Namespace, now: Callable[[float, str], None], *, before: int = 0
+) -> Callable[[EditSettings], Edited]:
+    """How one edit is drawn; its steps count after those that were done before."""
+    from lib_unet_viz.hosts.diffusers_edit import edit
+
+    done = before
+
+    def step(*_: object) -> None:
+        nonlocal done
+        done += 1
+        now(done, "sampling" if done <= options.steps else "sweeping")
+
+    run = {name: getattr(options, name) for name in ("negative", "steps", "seed", "cfg", "size")}
+    return lambda settings: edit(model, options.prompt, settings, progress=step, **run)
+
+
+def _pictures(edited: Edited, folder: Path) -> None:
+    source, *targets = edited.pictures
+    save_png(source, folder / "source.png")
+    save_png(edit_sheets.comparison(edited), folder / "comparison.png")
+    for number, target in enumerate(targets, start=1):
+        save_png(target, folder / f"target-{number}.png")
+        masks = edit_sheets.mask_sheet(edited, number)
+        if masks is not None:
+            save_png(masks, folder / f"mask-{number}.png")
+
+
+def _record(edited: Edited, options: Namespace, model: Pipeline) -> str:
+    """What was asked, and what came of it, as JSON."""
+    height, width = options.size or (model.native_size, model.native_size)
+    found = {
+        "prompt": edited.request.source,
+        "negative": options.negative,
+        "model": model.name,
+        "seed": options.seed,
+        "steps": options.steps,
+        "cfg": options.cfg,
+        "size": [height, width],
+        "settings": asdict(edited.request.settings),
+        "targets": [_target(edited, number) for number in range(1, len(edited.pictures))],
+        "distance": difference.DISTANCE,
+    }
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def _target(edited: Edited, number: int) -> dict[str, Any]:
+    """mask: by step, from 1, the share of the picture that may change."""
+    asked = edited.request.targets[number - 1]
+    masks = {step: float(mask.float().mean()) for step, mask in edited.masks.get(number, ())}
+    return {"prompt": asked.prompt, "edits": asked.said, "changed": edited.changed(number), "mask": masks}
+
+
+def _said(edited: Edited) -> None:
+    for number, target in enumerate(edited.request.targets, start=1):
+        masks = edited.masks.get(number)
+        share = f", in {float(masks[-1][1].float().mean()):.0%} of it" if masks else ""
+        say(f"target {number}: {target.said}: the picture changed by {edited.changed(number):.1f}{share}")
+    for line in (f"distance: {difference.DISTANCE}", *edited.notes):
+        say(line)

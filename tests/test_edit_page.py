@@ -1,0 +1,172 @@
+"""Editing on the page: its components mean what they show, and its handlers answer as they should."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+gr = pytest.importorskip("gradio")
+
+import standin  # noqa: E402
+
+from lib_unet_viz import ui, ui_edit  # noqa: E402
+from lib_unet_viz.app.edit_tab import Edit  # noqa: E402
+from lib_unet_viz.app.runs import Runs  # noqa: E402
+from lib_unet_viz.edit_plan import Request  # noqa: E402
+from lib_unet_viz.settings import EditSettings, Settings, SettingsError  # noqa: E402
+
+# gradio leaves event loops and their sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
+CHANGED = EditSettings(
+    enabled=True,
+    edits="cat -> dog\nhat * 2",
+    cross_steps={"default": [0.2, 0.8], "größe": 0.4},
+    self_steps=[0.1, 0.5],
+    self_size=8,
+    blocks="OUT03",
+    blend=False,
+    blend_words="cat",
+    subtract="hat",
+    threshold=0.5,
+    blend_start=0,
+    blend_maps="mean",
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tidy() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+def made(defaults: EditSettings, **options: Any) -> dict[str, Any]:
+    with gr.Blocks(analytics_enabled=False):
+        return ui_edit.edit_controls(defaults, **options)
+
+
+def test_every_setting_has_a_component() -> None:
+    assert set(made(EditSettings())) == {f"edit.{field.name}" for field in fields(EditSettings)}
+    assert "edit.enabled" not in made(EditSettings(), switch=False)
+
+
+@pytest.mark.parametrize("edit", [EditSettings(), CHANGED], ids=["default", "changed"])
+def test_values_come_back_as_they_were(edit: EditSettings) -> None:
+    settings = Settings(edit=edit)
+    found = made(edit)
+    shown = {path: ui.shown_value(settings, path) for path in found}
+    assert {path: component.value for path, component in found.items()} == shown
+    assert ui.from_values(shown).edit == edit
+    assert all(isinstance(shown[f"edit.{name}"], str) for name in ("cross_steps", "self_steps"))
+
+
+@pytest.mark.parametrize("name", ["cross_steps", "self_steps"])
+@pytest.mark.parametrize("value", ["", None, "0.8, 0.9", "often", "[0.5, 0.2]", "2"])
+def test_steps_that_mean_nothing_are_errors_for_people(name: str, value: str | None) -> None:
+    read = ui.from_values({f"edit.{name}": value, "edit.edits": "cat -> dog"}).edit
+    with pytest.raises(SettingsError, match=f"edit.{name}.*0.8"):
+        Request.of("a cat", read)
+
+
+SOURCE = "a red circle and a blue square"
+
+
+@pytest.fixture(scope="module")
+def tab() -> Edit:
+    made = Edit(standin.StandIn(), Runs(), draw=standin.edit)  # type: ignore[arg-type]
+    with gr.Blocks(analytics_enabled=False):
+        made.build()
+    return made
+
+
+def values(tab: Edit, edits: str, **changed: Any) -> list[Any]:
+    """The panel's values as the page opens, some of them changed (`cross_steps`)."""
+    fields = {path.removeprefix("edit."): part.value for path, part in tab.panel.fields.items()}
+    return list({**fields, "edits": edits, **changed}.values())
+
+
+def asked(tab: Edit, edits: str, seed: int = 1, **changed: Any) -> list[Any]:
+    return ["", 4, seed, 7.5, 64, 64, *values(tab, edits, **changed)]
+
+
+def test_the_alignment_follows_what_is_written(tab: Edit) -> None:
+    assert "side by side" in tab.show_alignment("", *values(tab, "red -> green"))
+    assert "side by side" in tab.show_alignment(SOURCE, *values(tab, " "))
+    shown = tab.show_alignment(SOURCE, *values(tab, "red -> green"))
+    assert "a green circle and a blue square" in shown
+    assert "blocks with attention" in shown
+    assert "cross-replace steps: 0% to 30%" in tab.show_alignment(
+        SOURCE, *values(tab, "red -> green", cross_steps="0.3")
+    )
+
+
+@pytest.mark.parametrize(
+    ("edits", "changed", "said"),
+    [
+        ("green -> red", {}, "does not hold these words"),
+        ("red -> green", {"cross_steps": "0,8"}, "edit.cross_steps"),
+        ("red -> green", {"cross_steps": '{"hat": 0.1}'}, "neither prompt holds"),
+        ("red -> green", {"blocks": "OUT99"}, "OUT99"),
+        ("red -> green", {"self_size": None}, "self_size"),
+        ("red -> green", {"blend_words": "moon"}, "neither prompt holds"),
+    ],
+)
+def test_mistakes_become_messages(tab: Edit, edits: str, changed: dict[str, Any], said: str) -> None:
+    shown = tab.show_alignment(SOURCE, *values(tab, edits, **changed))
+    assert said in shown
+    assert 'role="alert"' in shown
+    for handler in (tab.run_edit, tab.run_sweep):
+        last = list(handler(SOURCE, *asked(tab, edits, **changed)))[-1]
+        assert said in last[tab.status]
+        assert last[tab.go]["interactive"]
+
+
+def test_an_empty_prompt_is_answered_in_place(tab: Edit) -> None:
+    assert "prompt is empty" in list(tab.run_edit(" ", *asked(tab, "red -> green")))[-1][tab.status]
+
+
+def test_an_edit_shows_progress_then_pictures_and_masks(tab: Edit) -> None:
+    first, *steps, last = tab.run_edit(SOURCE, *asked(tab, "red -> green\n---\n+ outside"))
+    assert not first[tab.go]["interactive"]
+    assert ["Step 4 of 4" in update[tab.status] for update in steps] == [False, False, False, True]
+    pictures, masks = last[tab.pictures], last[tab.masks]
+    assert [name for _, name in pictures] == ["source", "target 1: red -> green", "target 2: + outside"]
+    assert [name for _, name in masks] == ["target 1: red -> green", "target 2: + outside"]
+    assert last[tab.comparison]["value"].width > 3 * 64
+    assert "Seed 1" in last[tab.status]
+    assert last[tab.masks_section]["visible"]
+    plain = list(tab.run_edit(SOURCE, *asked(tab, "red -> green", blend=False)))[-1]
+    assert not plain[tab.masks_section]["visible"]
+    assert plain[tab.masks] == []
+    assert plain[tab.pictures][0][0].tobytes() == pictures[0][0].tobytes()
+
+
+def test_controls_reach_the_edit(tab: Edit) -> None:
+    def made(**changed: Any) -> bytes:
+        last = list(tab.run_edit(SOURCE, *asked(tab, "red -> green", blend=False, **changed)))[-1]
+        return bytes(last[tab.pictures][1][0].tobytes())
+
+    assert made() == made(cross_steps="0.8")
+    assert made() != made(cross_steps="0", self_steps="0")
+    assert made() != made(blocks="IN00")
+
+
+def test_a_sweep_shows_its_sheet(tab: Edit) -> None:
+    first, *steps, last = tab.run_sweep(SOURCE, *asked(tab, "red -> green"))
+    assert len(steps) == 12
+    assert "of the blocks" in steps[-1][tab.status]
+    assert last[tab.swept]["value"].width > 7 * 64
+    assert not last[tab.comparison]["visible"]
+
+
+def test_cancelling_ends_the_run(tab: Edit) -> None:
+    running = tab.run_edit(SOURCE, *asked(tab, "red -> green"))
+    tab.cancel(next(running)[tab.run])
+    last = list(running)[-1]
+    assert "Cancelled" in last[tab.status]
+    assert last[tab.go]["interactive"]
