@@ -295,6 +295,20 @@ def test_an_edit_is_that_of_python(model: str, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("mask*"))
 
 
+def test_an_edit_of_a_picture_says_how_well_it_was_reconstructed(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "own.png")
+    options = ["--image", str(tmp_path / "own.png"), "--model", model, "--steps", "2"]
+    options += ["--out", str(tmp_path / "out")]
+    assert run("edit", PROMPT, "--edit", "red -> blue", *options) == 0
+    told = json.loads((tmp_path / "out" / "edit.json").read_text(encoding="utf-8"))
+    assert (told["inversion"], told["size"], "seed" in told) == ("direct", [64, 64], False)
+    assert told["errors"]["latent RMSE"] == 0
+    assert "reconstruction, PSNR (dB): " in capsys.readouterr().out
+    assert {"source.png", "target-1.png"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
 def test_an_alignment_needs_no_picture(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -370,6 +384,12 @@ BAD: dict[str, tuple[list[str], str]] = {
     "a wrong second edit": (["edit", PROMPT, "--edit", "red -> blue", "--edit", "cirle * 2"], "^^^^^"),
     "no edit": (["edit", PROMPT], "--edit"),
     "an empty edit": (["edit", PROMPT, "--edit", " "], "no edit"),
+    "no such picture to edit": (["edit", PROMPT, "--edit", "red -> blue", "--image", "none.png"], "none.png"),
+    "a method without a picture": (["edit", PROMPT, "--edit", "red ->", "--inversion", "ddim"], "--image"),
+    "a size for a picture": (
+        ["edit", PROMPT, "--edit", "red ->", "--image", "none.png", "--size", "64"],
+        "--size",
+    ),
     "wrong steps of an edit": (
         ["edit", PROMPT, "--edit", "red -> blue", "--cross-steps", "0,8"],
         "cross_steps",

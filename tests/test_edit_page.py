@@ -12,11 +12,14 @@ import pytest
 gr = pytest.importorskip("gradio")
 
 import standin  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from lib_unet_viz import ui, ui_edit  # noqa: E402
 from lib_unet_viz.app.edit_tab import Edit  # noqa: E402
 from lib_unet_viz.app.runs import Runs  # noqa: E402
 from lib_unet_viz.edit_plan import Request  # noqa: E402
+from lib_unet_viz.hosts.diffusers_edit import edit  # noqa: E402
+from lib_unet_viz.hosts.pipeline import Pipeline  # noqa: E402
 from lib_unet_viz.settings import EditSettings, Settings, SettingsError  # noqa: E402
 
 # gradio leaves event loops and their sockets to the garbage collector.
@@ -91,7 +94,7 @@ def values(tab: Edit, edits: str, **changed: Any) -> list[Any]:
 
 
 def asked(tab: Edit, edits: str, seed: int = 1, **changed: Any) -> list[Any]:
-    return ["", 4, seed, 7.5, 64, 64, *values(tab, edits, **changed)]
+    return [None, "direct", "", 4, seed, 7.5, 64, 64, *values(tab, edits, **changed)]
 
 
 def test_the_alignment_follows_what_is_written(tab: Edit) -> None:
@@ -170,3 +173,16 @@ def test_cancelling_ends_the_run(tab: Edit) -> None:
     last = list(running)[-1]
     assert "Cancelled" in last[tab.status]
     assert last[tab.go]["interactive"]
+
+
+def test_a_picture_of_ones_own_is_edited_and_its_reconstruction_judged(tiny_pipe: Any) -> None:
+    own = Edit(Pipeline(tiny_pipe, "tiny"), Runs(), draw=edit)
+    with gr.Blocks(analytics_enabled=False):
+        own.build()
+    picture = Image.new("RGBA", (200, 100), (200, 30, 30, 255))
+    given = [picture, "negative", "", 2, 1, 7.5, 64, 64, *values(own, "red -> circle")]
+    *steps, last = own.run_edit("red", *given)
+    assert "Step 4 of 4" in steps[-1][own.status]
+    assert "Reconstruction: latent RMSE" in last[own.status]
+    assert "Seed" not in last[own.status]
+    assert {image.size for image, _ in last[own.pictures]} == {(184, 88)}

@@ -13,7 +13,7 @@ from test_edit import hooks
 from lib_unet_viz.demo.scenes import COLORS, draw_scene
 from lib_unet_viz.edit_uploaded import LIMIT, PSNR, RMSE
 from lib_unet_viz.grammar import SpecError
-from lib_unet_viz.hosts.diffusers_edit import edit_picture
+from lib_unet_viz.hosts.diffusers_edit import edit
 from lib_unet_viz.hosts.pipeline import Cancelled, Pipeline
 from lib_unet_viz.settings import EditSettings
 
@@ -35,8 +35,13 @@ def test_the_source_is_the_picture_and_the_rest_of_a_target_is_it(
 ) -> None:
     told: list[tuple[int, int]] = []
     settings = EditSettings(edits="red -> circle", threshold=0.9)
-    found = edit_picture(
-        model, picture, "red circle", settings, steps=3, progress=lambda *done: told.append(done)
+    found = edit(
+        model,
+        "red circle",
+        settings,
+        picture=picture,
+        steps=3,
+        progress=lambda done, total, _: told.append((done, total)),
     )
     assert [image.size for image in found.pictures] == [(128, 128)] * 2
     assert told == [(done, 6) for done in range(1, 7)]
@@ -50,7 +55,7 @@ def test_the_source_is_the_picture_and_the_rest_of_a_target_is_it(
 
 def test_each_method_says_how_far_the_source_went_away(model: Pipeline, picture: Image.Image) -> None:
     errors = {
-        method: edit_picture(model, picture, "red", SWAP, steps=3, method=method).errors
+        method: edit(model, "red", SWAP, picture=picture, steps=3, inversion=method).errors
         for method in ("negative", "ddim", "null-text")
     }
     assert all(error[RMSE] > 0 for error in errors.values())
@@ -58,18 +63,18 @@ def test_each_method_says_how_far_the_source_went_away(model: Pipeline, picture:
 
 
 def test_a_large_picture_is_made_as_small_as_the_model_likes(model: Pipeline, picture: Image.Image) -> None:
-    found = edit_picture(model, picture.resize((300, 150)).convert("L"), "red", SWAP, steps=1)
+    found = edit(model, "red", SWAP, picture=picture.resize((300, 150)).convert("L"), steps=1)
     assert found.pictures[1].size == (184, 88)
 
 
 def test_what_is_wrong_is_said_before_anything_runs(model: Pipeline, picture: Image.Image) -> None:
     told: list[int] = []
     with pytest.raises(SpecError, match="does not hold these words"):
-        edit_picture(model, picture, "circle", SWAP, steps=2, progress=lambda done, _: told.append(done))
+        edit(model, "circle", SWAP, picture=picture, progress=lambda done, *_: told.append(done))
     with pytest.raises(ValueError, match="no method 'null'"):
-        edit_picture(model, picture, "red", SWAP, steps=1, method="null")  # type: ignore[arg-type]
+        edit(model, "red", SWAP, picture=picture, steps=1, inversion="null")  # type: ignore[arg-type]
     with pytest.raises(Cancelled):
-        edit_picture(model, picture, "red", SWAP, steps=2, cancelled=lambda: True)
+        edit(model, "red", SWAP, picture=picture, steps=2, cancelled=lambda: True)
     assert not told
     assert hooks(model.pipe.unet) == 0
 
@@ -80,12 +85,8 @@ def test_a_drawn_object_gets_another_colour_and_the_other_one_stays() -> None:
     first, second = scene.things
     prompt = f"a {first.phrase} and a {second.phrase} on a {scene.background} background"
     new = next(color for color in COLORS if color not in (first.color, second.color))
-    found = edit_picture(
-        Pipeline.load(),
-        Image.fromarray(scene.picture),
-        prompt,
-        EditSettings(edits=f"{first.color} -> {new}"),
-    )
+    settings = EditSettings(edits=f"{first.color} -> {new}")
+    found = edit(Pipeline.load(), prompt, settings, picture=Image.fromarray(scene.picture))
     pictures = [np.asarray(image).astype(float) for image in found.pictures]
     assert [nearest(each, scene.masks[0]) for each in pictures] == [first.color, new]
     assert [nearest(each, scene.masks[1]) for each in pictures] == [second.color] * 2

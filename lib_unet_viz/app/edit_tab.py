@@ -11,12 +11,13 @@ import gradio as gr
 from PIL import Image
 
 from lib_unet_viz import difference, edit_sheets, readout, ui, ui_edit
-from lib_unet_viz.app.parts import gallery, heading, picture, sheet, shown
+from lib_unet_viz.app.parts import gallery, heading, picture, sheet, shown, upload
 from lib_unet_viz.app.run_controls import RunControls, options
 from lib_unet_viz.app.runs import Runs
 from lib_unet_viz.app.working import Report, Updates, working
 from lib_unet_viz.edit_plan import Request
 from lib_unet_viz.edit_sheets import Edited
+from lib_unet_viz.inversion import METHODS
 from lib_unet_viz.norm import number
 from lib_unet_viz.settings import EditSettings
 
@@ -37,6 +38,7 @@ EMPTY = """
 </ul></div>
 """
 FIRST = "Write a prompt, and below it what to change: both prompts stand here side by side then."
+INVERSION = "How the way back to noise is found; the source prompt says what the picture shows."
 CANCELLED = "Cancelled; nothing was kept of this run."
 
 
@@ -94,6 +96,9 @@ class Edit:
             fields = ui_edit.control_controls(defaults)
         with gr.Accordion("Local blend", open=False):
             fields |= ui_edit.blend_controls(defaults)
+        with gr.Accordion("A picture of yours", open=False):
+            self.uploaded = upload("Picture, of any size", "edit-upload")
+            self.inversion = gr.Radio(list(METHODS), value=METHODS[0], label="Inversion", info=INVERSION)
         with gr.Accordion("Picture", open=True):
             self.controls = RunControls(self.pipeline, "edit-")
         self.panel = ui.Panel({"edit.edits": self.edits, **fields}, None, None)
@@ -105,7 +110,8 @@ class Edit:
         outputs = [self.run, self.status, self.preview, self.comparison, self.swept]
         outputs += [self.pictures_section, self.pictures, self.masks_section, self.masks]
         outputs += [self.go, self.sweep, self.stop]
-        inputs = [self.prompt, *self.controls.components, *self.panel.components]
+        inputs = [self.prompt, self.uploaded, self.inversion]
+        inputs += [*self.controls.components, *self.panel.components]
         for button, handler in ((self.go, self.run_edit), (self.sweep, self.run_sweep)):
             button.click(handler, inputs, outputs, show_progress="hidden")
         self.stop.click(self.cancel, [self.run], [self.stop], queue=False)
@@ -129,8 +135,9 @@ class Edit:
         def work(name: str, report: Report) -> Updates:
             settings, run = self._asked(prompt, values)
 
-            def step(done: int, total: int, preview: Image.Image) -> None:
-                report(f"Step {done} of {total}", done / total, {self.preview: _visible(preview)})
+            def step(done: int, total: int, preview: Image.Image | None) -> None:
+                seen = {} if preview is None else {self.preview: _visible(preview)}
+                report(f"Step {done} of {total}", done / total, seen)
 
             edited = self._edited(name, prompt, run, settings, progress=step)
             return {**self._results(edited, run), self.swept: shown(False)}
@@ -149,7 +156,7 @@ class Edit:
 
             cases = edit_sheets.cases(settings, self.pipeline.unet)
             _, drawn = edit_sheets.sweep(cases, partial(self._edited, name, prompt, run), told)
-            done = readout.note(f"Done. Seed {run['seed']}")
+            done = readout.note("Done" if "picture" in run else f"Done. Seed {run['seed']}")
             return {**self._emptied(), self.status: done, self.swept: _visible(drawn)}
 
         yield from self._running(work)
@@ -163,9 +170,11 @@ class Edit:
         """What the components say: of the edit, and of the run. Raises ValueError."""
         if not prompt.strip():
             raise ValueError(f"The source prompt is empty. Write what to draw, for example: {EXAMPLES[0][0]}")
+        uploaded, inversion, *values = values
         count = len(self.controls.components)
         settings = replace(self.panel.settings(values[count:]).edit, enabled=True)
-        return settings, options(*values[:count])
+        own = {} if uploaded is None else {"picture": uploaded, "inversion": inversion}
+        return settings, options(*values[:count]) | own
 
     def _edited(
         self, name: str, prompt: str, run: dict[str, Any], settings: EditSettings, **more: Any
@@ -182,7 +191,9 @@ class Edit:
         masks = [edit_sheets.mask_sheet(edited, at) for at in range(1, len(edited.pictures))]
         drawn = [(mask, name) for mask, name in zip(masks, names[1:], strict=True) if mask is not None]
         changes = ", ".join(number(edited.changed(at)) for at in range(1, len(edited.pictures)))
-        said = (f"Done. Seed {run['seed']}. Changed by {changes} ({difference.DISTANCE})", *edited.notes)
+        errors = ", ".join(f"{name} {number(error)}" for name, error in edited.errors.items())
+        made = f"Reconstruction: {errors}" if errors else f"Seed {run['seed']}"
+        said = (f"Done. {made}. Changed by {changes} ({difference.DISTANCE})", *edited.notes)
         return {
             self.status: "".join(readout.note(line) for line in said),
             self.preview: shown(False),

@@ -40,6 +40,18 @@ def _image(label: str, name: str, looks: str, **options: Any) -> Any:
     return gr.Image(label=label, interactive=False, elem_id=name, elem_classes=[looks], **options)
 
 
+def upload(label: str, name: str) -> Any:
+    """A place for a picture of one's own. RGBA, so that transparent places are laid on white later."""
+    return gr.Image(
+        label=label,
+        type="pil",
+        image_mode="RGBA",
+        height=320,
+        elem_id=name,
+        **ui.known(gr.Image, sources=["upload", "clipboard"]),
+    )
+
+
 def gallery(label: str, name: str, *, items: Any = None, enlarge: bool = True) -> Any:
     """A gallery without decoration; CSS says how many columns fit. enlarge: a click shows one in large."""
     buttons = ["download", "fullscreen"] if enlarge else []

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lib_unet_viz import asking, readout, render, segmentation, sheets, tokens, ui, vxa
 from lib_unet_viz.app.looks import LookSection
-from lib_unet_viz.app.parts import gallery, picture, shown
+from lib_unet_viz.app.parts import gallery, picture, shown, upload
 from lib_unet_viz.app.runs import Runs
 from lib_unet_viz.heatmap import DEFAULT, METHODS, MIDDLE, HeatMap, Method, cross_maps, word_maps
 from lib_unet_viz.trace import Trace
@@ -63,16 +63,7 @@ class VXA:
         self._connect()
 
     def _build_question(self) -> None:
-        # RGBA, so that transparent places are laid on white by `vxa.prepare` instead of turning black.
-        options = ui.known(gr.Image, sources=["upload", "clipboard"])
-        self.image = gr.Image(
-            label="Picture, of any size",
-            type="pil",
-            image_mode="RGBA",
-            height=320,
-            elem_id="vxa-upload",
-            **options,
-        )
+        self.image = upload("Picture, of any size", "vxa-upload")
         self.prompt = gr.Textbox(
             "", label="Prompt", placeholder="hat, neck", lines=1, max_lines=4, elem_id="vxa-prompt"
         )

@@ -6,14 +6,20 @@ import json
 import shutil
 from argparse import Namespace
 from dataclasses import asdict, fields
+from itertools import count
+from math import isfinite
 from typing import TYPE_CHECKING, Any
+
+from PIL import Image
 
 from lib_unet_viz import difference, edit_sheets, edit_words
 from lib_unet_viz.cli import files, progress
 from lib_unet_viz.cli.commands import load, say
 from lib_unet_viz.edit_plan import Request
+from lib_unet_viz.inversion import METHODS
 from lib_unet_viz.render import save_png
 from lib_unet_viz.settings import EditSettings
+from lib_unet_viz.vxa import upright
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,13 +38,14 @@ def edit(options: Namespace) -> None:
     if options.align:
         say(_aligned(request, load(options.model)))
         return
+    uploaded = _uploaded(options)
     with files.staging(options.out) as folder:
         model = load(options.model)
         cases = _cases(options, settings, model)
-        with progress.counting(options.steps * (1 + len(cases)), "sampling") as now:
-            edited = _draw(model, options, now)(settings)
+        with progress.counting(1 + len(cases), "sampling") as now:
+            draw = _draw(model, options, uploaded, now)
+            edited = draw(settings)
             if cases:
-                draw = _draw(model, options, now, before=options.steps)
                 save_png(edit_sheets.sweep(cases, draw, lambda *_: None)[1], folder / "sweep.png")
         _pictures(edited, folder)
         (folder / "edit.json").write_text(_record(edited, options, model), encoding="utf-8")
@@ -72,21 +79,38 @@ def _cases(options: Namespace, settings: EditSettings, model: Pipeline) -> list[
     return edit_sheets.cases(settings, model.unet, both if options.sweep == "both" else (options.sweep,))
 
 
+def _uploaded(options: Namespace) -> Image.Image | None:
+    """The picture to edit, where it is not to be made first."""
+    if options.image is None:
+        if options.inversion is not None:
+            raise ValueError("--inversion is of a picture of yours: give one with --image")
+        return None
+    if options.size is not None:
+        raise ValueError("--size is of a picture that is made; --image keeps its own shape")
+    with Image.open(options.image) as opened:
+        return upright(opened)
+
+
 def _draw(
-    model: Pipeline, options: Namespace, now: Callable[[float, str], None], *, before: int = 0
+    model: Pipeline, options: Namespace, uploaded: Image.Image | None, now: Callable[[float, str], None]
 ) -> Callable[[EditSettings], Edited]:
-    """How one edit is drawn; its steps count after those that were done before."""
+    """How one edit after another is drawn."""
     from lib_unet_viz.hosts.diffusers_edit import edit
 
-    done = before
-
-    def step(*_: object) -> None:
-        nonlocal done
-        done += 1
-        now(done, "sampling" if done <= options.steps else "sweeping")
-
     run = {name: getattr(options, name) for name in ("negative", "steps", "seed", "cfg", "size")}
-    return lambda settings: edit(model, options.prompt, settings, progress=step, **run)
+    if uploaded is not None:
+        run |= {"picture": uploaded, "inversion": options.inversion or METHODS[0]}
+    number = count(0)
+
+    def draw(settings: EditSettings) -> Edited:
+        before = next(number)
+
+        def step(done: int, total: int, _: object) -> None:
+            now(before + done / total, "sweeping" if before else "sampling")
+
+        return edit(model, options.prompt, settings, progress=step, **run)
+
+    return draw
 
 
 def _pictures(edited: Edited, folder: Path) -> None:
@@ -102,12 +126,15 @@ def _pictures(edited: Edited, folder: Path) -> None:
 
 def _record(edited: Edited, options: Namespace, model: Pipeline) -> str:
     """What was asked, and what came of it, as JSON."""
-    height, width = options.size or (model.native_size, model.native_size)
+    width, height = edited.pictures[0].size
+    errors = {name: error if isfinite(error) else None for name, error in edited.errors.items()}
+    own = {"image": str(options.image), "inversion": options.inversion or METHODS[0], "errors": errors}
+    made = {"seed": options.seed}
     found = {
         "prompt": edited.request.source,
         "negative": options.negative,
         "model": model.name,
-        "seed": options.seed,
+        **(made if options.image is None else own),
         "steps": options.steps,
         "cfg": options.cfg,
         "size": [height, width],
@@ -130,5 +157,7 @@ def _said(edited: Edited) -> None:
         masks = edited.masks.get(number)
         share = f", in {float(masks[-1][1].float().mean()):.0%} of it" if masks else ""
         say(f"target {number}: {target.said}: the picture changed by {edited.changed(number):.1f}{share}")
+    for name, error in edited.errors.items():
+        say(f"reconstruction, {name}: {error:.3g}")
     for line in (f"distance: {difference.DISTANCE}", *edited.notes):
         say(line)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import lib_unet_viz
-from lib_unet_viz import edits, settings, sheets, vxa
+from lib_unet_viz import edits, inversion, settings, sheets, vxa
 from lib_unet_viz.cli import arguments, commands, compare, edit
 
 DESCRIPTION = "Show what happens inside a diffusion U-Net: block by block, step by step and word by word."
@@ -247,6 +247,7 @@ def _edit(add: Callable[..., Any]) -> None:
   unet-viz edit "a cat with a hat" --edit "cat -> dog" --edit --- --edit "+ in the snow" --seed 7
   unet-viz edit "a cat with a hat" --edit "cat -> dog" --cross-steps '{{"default": 0.8, "cat": [0, 0.4]}}'
   unet-viz edit "a red circle" --edit "red -> green" --no-blend --sweep both --out swept
+  unet-viz edit "a red circle" --edit "red -> green" --image photo.png --out photo
 edits:   {" | ".join(edits.SYNTAX[:4])}
          several --edit are lines of one text: --edit --- begins another target of the same source
 {SPECS.strip(chr(10)).splitlines()[0]}
@@ -259,6 +260,9 @@ edits:   {" | ".join(edits.SYNTAX[:4])}
     )
     arguments.model(parser)
     arguments.run(parser)
+    own = "edit this picture, which PROMPT describes; without --seed and --size"
+    parser.add_argument("--image", type=Path, metavar="FILE", help=own)
+    parser.add_argument("--inversion", choices=inversion.METHODS, help=f"of --image ({inversion.METHODS[0]})")
     _attention_of_the_source(parser)
     _local_blend(parser)
     parser.add_argument("--sweep", choices=edit.SWEEPS, help="also 0 to 100%% of the steps, blocks or both")

@@ -3,9 +3,9 @@
     edited = edit(Pipeline.load(), "a red circle", EditSettings(edits="red -> blue"), seed=1)
     edited.pictures                       # the source, then the targets
 
-    edit_picture(Pipeline.load(), picture, "a red circle", EditSettings(edits="red -> blue"))
+    edit(Pipeline.load(), "a red circle", EditSettings(edits="red -> blue"), picture=photo)
 
-The latter is of a picture that was not made by the model.
+The latter is of a picture that the model did not make.
 """
 
 from __future__ import annotations
@@ -49,40 +49,75 @@ class EveryCall:
         return call
 
 
-@torch.no_grad()
+Progress = Callable[[int, int, "Image.Image | None"], None]
+
+
 def edit(
     model: Pipeline,
     prompt: str,
     settings: EditSettings,
     *,
+    picture: Image.Image | None = None,
+    inversion: Method = "direct",
     negative: str = "",
     steps: int = 30,
     seed: int = 0,
     cfg: float = 7.5,
     size: tuple[int, int] | None = None,
-    progress: Callable[[int, int, Image.Image], None] | None = None,
+    progress: Progress | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Edited:
     """Make a picture of a prompt and its targets, of size (height, width).
 
-    `progress(step, steps, preview)` is called after each step, with the first target. Raises SpecError and
-    SettingsError for what was asked wrongly, before sampling; Cancelled when `cancelled()` turned true.
+    picture: one of one's own instead, of any size, of which the prompt says what it shows; `inversion` is the
+    method (`inversion.sample`), and neither seed nor size are of use. `progress(step, steps, preview)` is
+    called after each step, with the first target where it is known. Raises SpecError and SettingsError for
+    what was asked wrongly, before sampling; Cancelled when `cancelled()` turned true.
     """
-    request = Request.of(prompt, settings)
-    pipe = model.pipe
+
+    def report(done: int, total: int, preview: Image.Image | None = None) -> None:
+        if cancelled():
+            raise Cancelled(Trace())
+        if progress is not None:
+            progress(done, total, preview)
+
+    if picture is None:
+        request = Request.of(prompt, settings)
+        return _generated(model, request, report, negative, steps, seed, cfg, size)
+    return edit_uploaded(
+        PipelineDenoiser(model.pipe),
+        prepare(picture, model.native_size),
+        prompt,
+        settings,
+        tokens_of=partial(host.tokens, model.pipe),
+        negative=negative,
+        method=inversion,
+        steps=steps,
+        cfg=cfg,
+        progress=report,
+    )
+
+
+@torch.no_grad()
+def _generated(
+    model: Pipeline,
+    request: Request,
+    report: Progress,
+    negative: str,
+    steps: int,
+    seed: int,
+    cfg: float,
+    size: tuple[int, int] | None,
+) -> Edited:
+    pipe, last = model.pipe, list[Tensor]()
     plan = request.plan(partial(host.tokens, pipe))
     editing = Editing(model.unet, plan, calls=EveryCall(host.attach(pipe).calls))
     height, width = size or (model.native_size, model.native_size)
-    last: list[Tensor] = []
 
     def after_step(_: Any, step: int, __: Any, values: dict[str, Any]) -> dict[str, Any]:
-        if cancelled():
-            raise Cancelled(Trace())
-        latents = editing.blend(values["latents"])
-        if progress is not None:
-            progress(step + 1, steps, model.preview(latents[1:]))
-        last[:] = [latents]
-        return {"latents": latents}
+        last[:] = [editing.blend(values["latents"])]
+        report(step + 1, steps, model.preview(last[0][1:]))
+        return {"latents": last[0]}
 
     with editing:
         output = pipe(
@@ -96,38 +131,3 @@ def edit(
             callback_on_step_end=after_step,
         )
     return Edited(request, plan, output.images, editing.masks, latents=last[0])
-
-
-def edit_picture(
-    model: Pipeline,
-    picture: Image.Image,
-    prompt: str,
-    settings: EditSettings,
-    *,
-    negative: str = "",
-    method: Method = "direct",
-    steps: int = 30,
-    cfg: float = 7.5,
-    progress: Callable[[int, int], None] | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> Edited:
-    """Edit a picture, any of any size, of which the prompt says what it shows: see `edit_uploaded`."""
-
-    def report(done: int, total: int) -> None:
-        if cancelled():
-            raise Cancelled(Trace())
-        if progress is not None:
-            progress(done, total)
-
-    return edit_uploaded(
-        PipelineDenoiser(model.pipe),
-        prepare(picture, model.native_size),
-        prompt,
-        settings,
-        tokens_of=partial(host.tokens, model.pipe),
-        negative=negative,
-        method=method,
-        steps=steps,
-        cfg=cfg,
-        progress=report,
-    )
