@@ -132,6 +132,8 @@ def edit_page() -> None:
         tab.locator("#alignment .uv-words").wait_for()
         tab.locator("#edit").click()
         tab.locator("#edit-pictures img").first.wait_for(timeout=180_000)
+        tab.set_viewport_size({"width": 1280, "height": 1560})
+        tab.evaluate("window.scrollTo(0, 0)")
         tab.wait_for_timeout(4000)
         tab.screenshot(path=FOLDER / "edit-page.png")
 
@@ -157,6 +159,8 @@ def _browsed() -> Iterator[Any]:
                     break
                 except Exception:  # not up yet
                     time.sleep(1)
+            tab.locator("#generate").wait_for()
+            tab.wait_for_timeout(1000)  # its scripts have yet to listen
             yield tab
             browser.close()
     finally:

@@ -61,7 +61,7 @@ class Edit:
                     elem_id="edit-prompt",
                 )
                 self.edits = ui_edit.edits_box("", elem_id="edits")
-            with gr.Column(scale=1, min_width=170, elem_classes=["uv-buttons"]):
+            with gr.Column(scale=1, min_width=210, elem_classes=["uv-buttons"]):
                 self.go = gr.Button("Edit", variant="primary", elem_id="edit")
                 self.sweep = gr.Button("Sweep 0 … 100 %", elem_id="edit-sweep")
                 self.stop = gr.Button("Cancel", visible=False, elem_id="cancel-edit")
