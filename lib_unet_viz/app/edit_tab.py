@@ -185,7 +185,6 @@ class Edit:
         said = (f"Done. Seed {run['seed']}. Changed by {changes} ({difference.DISTANCE})", *edited.notes)
         return {
             self.status: "".join(readout.note(line) for line in said),
-            self.preview: shown(False),
             self.comparison: _visible(edit_sheets.comparison(edited)),
             self.pictures_section: shown(True),
             self.pictures: list(zip(edited.pictures, names, strict=True)),
@@ -194,7 +193,7 @@ class Edit:
         }
 
     def _emptied(self) -> Updates:
-        hidden = (self.preview, self.comparison, self.pictures_section, self.masks_section, self.swept)
+        hidden = (self.comparison, self.pictures_section, self.masks_section, self.swept)
         return {component: shown(False) for component in hidden}
 
     def _busy(self, running: bool) -> Updates:
