@@ -1,4 +1,4 @@
-"""Make the README's pictures anew: `python docs/pictures.py` (page.png needs Debian's chromium)."""
+"""Make the README's pictures anew: `python docs/pictures.py` (those of the page need Debian's chromium)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,33 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from lib_unet_viz import sheets, vxa
+from lib_unet_viz import edit_sheets, sheets, vxa
 from lib_unet_viz.demo import report
 from lib_unet_viz.demo.scenes import draw_scene
+from lib_unet_viz.demo.score_maps import masks_by_color
+from lib_unet_viz.difference import DISTANCE
 from lib_unet_viz.heatmap import word_maps
+from lib_unet_viz.hosts.diffusers_edit import edit
 from lib_unet_viz.hosts.pipeline import Pipeline
 from lib_unet_viz.montage import montage
 from lib_unet_viz.render import save_png
-from lib_unet_viz.settings import Settings
+from lib_unet_viz.settings import EditSettings, Settings
 from lib_unet_viz.sweep import Sweep
 from lib_unet_viz.sweep import run as run_sweep
 
 FOLDER = Path(__file__).parent
 PROMPT = "a big red circle and a small blue square"
 SCENE_PROMPT = "a {0.color} {0.shape} and a {1.color} {1.shape}"
+SWAP, REFINEMENT, EDIT_SEED = "circle -> star", "+ on a striped white background", 2
 SETTINGS = {"features": {"blocks": "OUT08", "steps": "10"}, "attention": {"blocks": "OUT10", "steps": "15"}}
 
 
@@ -59,8 +67,80 @@ def swept(model: Pipeline, *, seed: int) -> None:
     save_png(found.chart(), FOLDER / "sweep-chart.png")
 
 
+def edited(model: Pipeline) -> None:
+    """edit.png, edit-masks.png: a swap and a refinement, without control, by attention, with local blend."""
+    cells, changes = [], []
+    for edits in (SWAP, REFINEMENT):
+        replaced, blended = (
+            edit(model, PROMPT, EditSettings(edits=edits, blend=blend), seed=EDIT_SEED)
+            for blend in (False, True)
+        )
+        plain = model.picture(replaced.request.targets[0].prompt, seed=EDIT_SEED)
+        row = [replaced.pictures[0], plain, replaced.pictures[1], blended.pictures[1]]
+        cells += [np.asarray(picture.convert("RGB")) for picture in row]
+        masks = edit_sheets.mask_sheet(blended, 1)
+        if edits == SWAP and masks is not None:
+            save_png(masks, FOLDER / "edit-masks.png")
+            changes = _changes_of_blue(cells)
+    told = f"how far the blue square changes in the first row: {', '.join(changes)} ({DISTANCE})"
+    sheet = montage(
+        np.stack(cells),
+        columns=4,
+        gap=4,
+        column_labels=["source", "no control", "by attention", "and local blend"],
+        row_labels=[SWAP, "+ on a striped …"],
+        caption=f"“{PROMPT}”, edited\n{told}",
+    )
+    save_png(sheet, FOLDER / "edit.png")
+
+
+def _changes_of_blue(pictures: list[Any]) -> list[str]:
+    """Of each picture but the first, over the pixels that are blue there."""
+    source, *others = pictures
+    masks = masks_by_color(source, ["blue"])
+    if masks is None:
+        raise RuntimeError("the source picture has no blue object")
+    errors = [other[masks[0]].astype(np.float64) - source[masks[0]] for other in others]
+    return [f"{np.sqrt((error**2).mean()):.1f}" for error in errors]
+
+
+def edits_swept(model: Pipeline) -> None:
+    """edit-sweep.png: the swap, with the source's attention in 0 % to 100 % of steps, of blocks."""
+    settings = EditSettings(edits=SWAP, blend=False)
+    draw = partial(edit, model, PROMPT, seed=EDIT_SEED)
+    _, sheet = edit_sheets.sweep(edit_sheets.cases(settings, model.unet), draw, lambda *_: None)
+    save_png(sheet, FOLDER / "edit-sweep.png")
+
+
 def page() -> None:
     """page.png: the page after a click on Generate."""
+    with _browsed() as tab:
+        tab.get_by_label("Prompt", exact=True).first.fill(PROMPT)
+        tab.locator("#generate").click()
+        tab.locator("#words img").first.wait_for(timeout=180_000)
+        tab.wait_for_timeout(4000)
+        tab.screenshot(path=FOLDER / "page.png")
+
+
+def edit_page() -> None:
+    """edit-page.png: the page's tab Edit after a click on Edit."""
+    with _browsed() as tab:
+        tab.get_by_role("tab", name="Edit").click()
+        tab.locator("#edit-prompt textarea, #edit-prompt input").first.fill(PROMPT)
+        tab.locator("#edits textarea").fill(SWAP)
+        tab.locator("#edit-seed input").fill(str(EDIT_SEED))
+        tab.locator("#alignment .uv-words").wait_for()
+        tab.locator("#edit").click()
+        tab.locator("#edit-pictures img").first.wait_for(timeout=180_000)
+        tab.set_viewport_size({"width": 1280, "height": 1560})
+        tab.evaluate("window.scrollTo(0, 0)")
+        tab.wait_for_timeout(4000)
+        tab.screenshot(path=FOLDER / "edit-page.png")
+
+
+@contextmanager
+def _browsed() -> Iterator[Any]:
+    """The page on the bundled model, in a browser."""
     from playwright.sync_api import sync_playwright
 
     with socket.socket() as free:
@@ -79,11 +159,9 @@ def page() -> None:
                     break
                 except Exception:  # not up yet
                     time.sleep(1)
-            tab.get_by_label("Prompt", exact=True).first.fill(PROMPT)
-            tab.locator("#generate").click()
-            tab.locator("#words img").first.wait_for(timeout=180_000)
-            tab.wait_for_timeout(4000)
-            tab.screenshot(path=FOLDER / "page.png")
+            tab.locator("#generate").wait_for()
+            tab.wait_for_timeout(1000)  # its scripts have yet to listen
+            yield tab
             browser.close()
     finally:
         server.terminate()
@@ -115,9 +193,8 @@ def _row(pictures: list[tuple[Image.Image, str]]) -> Image.Image:
 def main() -> None:
     """Read the command line and make the pictures asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--only", choices=("generated", "vxa", "sweep", "report", "page"), help="instead of all"
-    )
+    names = ("generated", "vxa", "sweep", "edit", "edit-sweep", "report", "page", "edit-page")
+    parser.add_argument("--only", choices=names, help="instead of all")
     parser.add_argument("--seed", type=int, default=1)
     choice = parser.parse_args()
     model = Pipeline.load()
@@ -125,8 +202,11 @@ def main() -> None:
         "generated": lambda: generated(model, seed=choice.seed),
         "vxa": lambda: looked_at(model, seed=choice.seed),
         "sweep": lambda: swept(model, seed=choice.seed),
+        "edit": lambda: edited(model),
+        "edit-sweep": lambda: edits_swept(model),
         "report": lambda: report.write(FOLDER),
         "page": page,
+        "edit-page": edit_page,
     }
     for name, make in makers.items():
         if choice.only in (None, name):

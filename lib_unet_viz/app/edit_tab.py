@@ -63,9 +63,9 @@ class Edit:
                     elem_id="edit-prompt",
                 )
                 self.edits = ui_edit.edits_box("", elem_id="edits")
-            with gr.Column(scale=1, min_width=170, elem_classes=["uv-buttons"]):
+            with gr.Column(scale=1, min_width=210, elem_classes=["uv-buttons"]):
                 self.go = gr.Button("Edit", variant="primary", elem_id="edit")
-                self.sweep = gr.Button("Sweep 0 % … 100 %", elem_id="edit-sweep")
+                self.sweep = gr.Button("Sweep 0 … 100 %", elem_id="edit-sweep")
                 self.stop = gr.Button("Cancel", visible=False, elem_id="cancel-edit")
         self.alignment = gr.HTML(readout.note(FIRST), elem_id="alignment")
         gr.Examples([list(pair) for pair in EXAMPLES], [self.prompt, self.edits], label="For example")
@@ -196,7 +196,6 @@ class Edit:
         said = (f"Done. {made}. Changed by {changes} ({difference.DISTANCE})", *edited.notes)
         return {
             self.status: "".join(readout.note(line) for line in said),
-            self.preview: shown(False),
             self.comparison: _visible(edit_sheets.comparison(edited)),
             self.pictures_section: shown(True),
             self.pictures: list(zip(edited.pictures, names, strict=True)),
@@ -205,7 +204,7 @@ class Edit:
         }
 
     def _emptied(self) -> Updates:
-        hidden = (self.preview, self.comparison, self.pictures_section, self.masks_section, self.swept)
+        hidden = (self.comparison, self.pictures_section, self.masks_section, self.swept)
         return {component: shown(False) for component in hidden}
 
     def _busy(self, running: bool) -> Updates:

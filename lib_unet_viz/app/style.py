@@ -86,7 +86,7 @@ CSS = (
   }
 #attention .thumbnail-item img { min-width: 320px; min-height: 120px; object-fit: contain;
   height: auto !important; width: auto !important; max-width: none !important; }
-#attention .caption-label, #vxa-examples .caption-label { display: none; }
+#attention .caption-label, #edit-masks .caption-label, #vxa-examples .caption-label { display: none; }
 #edit-pictures .grid-container { grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)) !important; }
 #edit-masks .grid-container { grid-template-columns: 1fr !important; }
 #edit-masks .thumbnail-item { aspect-ratio: auto !important; }
