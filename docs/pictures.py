@@ -82,14 +82,14 @@ def edited(model: Pipeline) -> None:
         if edits == SWAP and masks is not None:
             save_png(masks, FOLDER / "edit-masks.png")
             changes = _changes_of_blue(cells)
-    told = f"how far the blue square changes in the first row: {', '.join(changes)} ({DISTANCE})"
+    told = f"the blue square changes by {', '.join(changes)} ({DISTANCE})"
     sheet = montage(
         np.stack(cells),
         columns=4,
         gap=4,
         column_labels=["source", "no control", "by attention", "and local blend"],
-        row_labels=[SWAP, "+ on a striped …"],
-        caption=f"“{PROMPT}”, edited\n{told}",
+        row_labels=["swap", "refinement"],
+        caption=f"“{PROMPT}”\nswap: {SWAP}; refinement: {REFINEMENT}. In the swap, {told}",
     )
     save_png(sheet, FOLDER / "edit.png")
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from lib_unet_viz import edits
 from lib_unet_viz.difference import DISTANCE, brightened, picture_difference, rms
 from lib_unet_viz.edit import Plan
 from lib_unet_viz.edit_plan import Request
@@ -107,7 +108,11 @@ class Case:
 def cases(
     settings: EditSettings, layout: Layout | HasLayout, along: Iterable[str] = (STEPS, BLOCKS)
 ) -> list[Case]:
-    """The pictures of a sweep from 0 % to 100 %: of the steps, the first ones; of the blocks, likewise."""
+    """The pictures of a sweep from 0 % to 100 %: of the steps, the first ones; of the blocks, likewise.
+
+    Of the first target alone.
+    """
+    settings = replace(settings, edits=edits.first(settings.edits))
     layout = Layout.of(layout)
     names = [name for name in layout.names if layout.depth.get(name) != 0]
     none = replace(settings, cross_steps=0.0, self_steps=0.0)

@@ -82,6 +82,11 @@ def targets(source: str, text: str) -> tuple[Target, ...]:
     return tuple(_target(source, lines) for lines in parts)
 
 
+def first(text: str) -> str:
+    """The edits of the first target alone."""
+    return "\n".join(line.text for line in next(_parts(text), []))
+
+
 def _parts(text: str) -> Iterator[list[_Line]]:
     """The lines of each target."""
     lines: list[_Line] = []
