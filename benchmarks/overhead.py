@@ -36,7 +36,11 @@ from lib_unet_viz.heatmap import word_captures
 from lib_unet_viz.record import NothingCaptured, Recorder
 from lib_unet_viz.unet import UNet
 
-PLAIN, EACH, NEVER = "plain", "features of all blocks, a step that keeps them", "the same, a step that does not"
+PLAIN, EACH, NEVER = (
+    "plain",
+    "features of all blocks, a step that keeps them",
+    "the same, a step that does not",
+)
 SOME, WORDS = "features of all blocks at 3 of 20 steps", "word maps: all cross-attentions, mean over steps"
 REFINED = "word maps and the self-attention that refines them"
 BARS = {"cpu": {WORDS: 1.02, SOME: 1.02}, "cuda": {WORDS: 1.05, SOME: 1.02}}
@@ -155,7 +159,9 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     }
     bench.run(variants[PLAIN])  # warms up
     turns = [_turn(bench, variants, backwards=bool(turn % 2)) for turn in range(options.repeat)]
-    rows = {title: _row([turn[title] for turn in turns], [turn[PLAIN] for turn in turns]) for title in variants}
+    rows = {
+        title: _row([turn[title] for turn in turns], [turn[PLAIN] for turn in turns]) for title in variants
+    }
     if EACH in rows and NEVER in rows:
         rows[SOME] = _some(rows.pop(EACH), rows.pop(NEVER), steps=options.steps)
     seconds = statistics.median(turn[PLAIN][0].seconds for turn in turns)
@@ -257,7 +263,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=_size, help="the latent's, as 64 or 64x96 (height x width)")
     parser.add_argument("--steps", type=int, default=1, help="calls of a run")
     parser.add_argument("--repeat", type=int, default=5, help="turns")
-    parser.add_argument("--only", nargs="+", metavar="TEXT", help="only variants whose name holds one of these")
+    parser.add_argument(
+        "--only", nargs="+", metavar="TEXT", help="only variants whose name holds one of these"
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
