@@ -3,8 +3,8 @@
     python benchmarks/dump.py [--json] [--repeat N] [--steps N] [--folder FOLDER]
 
 The features of all blocks of an SD 1.5 run at 512x512, of random numbers. They take turns, and of the turns'
-ratios the median counts, as a disk's speed changes from one moment to the next. Exit code 1 where the bound is
-missed.
+ratios the median counts, as a disk's speed changes from one moment to the next. Exit code 1 where the bound
+is missed.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import torch
 
 @dataclass(frozen=True)
 class Taken:
-    """seconds: of the process on all cores, or of the GPU's stream. peak: bytes above what was held before; None
-    where the system does not tell.
+    """seconds: of the process on all cores, or of the GPU's stream. peak: bytes above what was held before;
+    None where the system does not tell.
     """
 
     seconds: float
@@ -25,8 +25,8 @@ class Taken:
 
 
 def taken(action: Callable[[], object], *, device: str) -> Taken:
-    """Run once. On a CPU, memory is the resident set's high-water mark (Linux: /proc/self), after the allocator
-    has given back what is free; on a GPU, torch's own.
+    """Run once. On a CPU, memory is the resident set's high-water mark (Linux: /proc/self), from where the
+    allocator has given back what is free; on a GPU, torch's own.
     """
     gc.collect()
     return _on_gpu(action) if device == "cuda" else _on_cpu(action)

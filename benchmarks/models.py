@@ -1,4 +1,4 @@
-"""Stable Diffusion's U-Nets at their true width, with random weights: what a call costs does not depend on them.
+"""Stable Diffusion's U-Nets at their true width, with random weights, on which the cost does not depend.
 
 Configurations as published with runwayml/stable-diffusion-v1-5, stabilityai/stable-diffusion-2-1 and
 stabilityai/stable-diffusion-xl-base-1.0 (unet/config.json).
@@ -37,7 +37,7 @@ TOKENS = 77
 class Model:
     """A U-Net to build. `size`: of the latent at the model's own picture size (a side of `pixels`).
 
-    raw, looks: two blocks whose Q·K, and one whose self-attention, is recorded.
+    raw, looks, finest: two blocks whose Q·K, and single ones whose self-attention, is recorded.
     """
 
     title: str
@@ -45,6 +45,7 @@ class Model:
     config: Mapping[str, Any]
     raw: str = "IN05, OUT06"
     looks: str = "IN05"
+    finest: str = "IN01"
 
     @property
     def size(self) -> int:
@@ -55,7 +56,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
     {
         "sd15": Model("SD 1.5", 512, {"attention_head_dim": 8, "cross_attention_dim": 768}),
         "sd21": Model("SD 2.1", 768, _SD2),
-        "sdxl": Model("SDXL", 1024, _XL, raw="IN05, OUT05", looks="IN08.5"),
+        "sdxl": Model("SDXL", 1024, _XL, raw="IN05, OUT05", looks="IN08.5", finest="IN04.0"),
     }
 )
 

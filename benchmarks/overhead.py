@@ -1,4 +1,4 @@
-"""What looking costs: captures, layer prompts and other tools' methods, against a plain run of the same U-Net.
+"""What looking costs: captures, layer prompts and others' methods, against a plain run of the same U-Net.
 
     python benchmarks/overhead.py [--model sd15|sd21|sdxl|all] [--size H[xW]] [--steps N] [--repeat N]
                                   [--only TEXT ...] [--device cpu|cuda] [--threads N] [--check-cost] [--json]
@@ -6,10 +6,13 @@
 U-Nets of true width with random weights (`models`), called directly with random latents and contexts, a batch
 of two (uncond, cond). `--size`: of the latent; the model's own if not given, but 64 for SDXL on a CPU. All
 variants take turns in one run, `--repeat` times; the median of the turns' ratios to plain counts, and the
-smallest and largest are shown. Seconds are of the CPU (`time.process_time`), on a GPU of CUDA events. Memory is
-what the peak rises above the plain run's, see `meter`. "At 3 of 20 steps" is 3/20 of a run whose every step keeps
-its features plus 17/20 of one in which none is due. The bound of a capture is q·k and softmax of its layers and
-nothing else, timed alone on numbers of the same shapes. Exit code 1 where a bar of `BARS` is missed.
+smallest and largest are shown. Seconds are of the CPU (`time.process_time`), on a GPU of CUDA events. Memory
+is what the peak rises above the plain run's, see `meter`. "At 3 of 20 steps" is 3/20 of a run whose every
+step keeps its features plus 17/20 of one in which none is due. The bound of a capture is q·k and softmax of
+its layers and nothing else, timed alone on numbers of the same shapes. `--check-cost` shows beside each
+capture what the panels say of it beforehand (`lib_unet_viz.cost`), runs some large ones too, and asks that an
+addition of more than 1 % is foreseen within a factor of 1.5, and a smaller one within a percentage point.
+Exit code 1 where a bar of `BARS` or `PEAKS` is missed.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from rivals import RIVALS
 
 from lib_unet_viz.capture import Capture, listed
 from lib_unet_viz.contexts import Contexts
+from lib_unet_viz.cost import added_time
 from lib_unet_viz.heatmap import word_captures
 from lib_unet_viz.record import NothingCaptured, Recorder
 from lib_unet_viz.unet import UNet
@@ -44,6 +48,7 @@ PLAIN, EACH, NEVER = (
 SOME, WORDS = "features of all blocks at 3 of 20 steps", "word maps: all cross-attentions, mean over steps"
 REFINED = "word maps and the self-attention that refines them"
 BARS = {"cpu": {WORDS: 1.02, SOME: 1.02}, "cuda": {WORDS: 1.05, SOME: 1.02}}
+FACTOR, POINT = 1.5, 0.01  # of what is foreseen of an addition of more than POINT; of a smaller one
 PEAKS = {"sd15": 40e6, "sdxl": 200e6}  # while averaging word maps, at the model's own size
 
 
@@ -66,6 +71,7 @@ class Bench:
     size: tuple[int, int]
     steps: int
     device: str
+    large: bool  # with large captures, too
 
     def variants(self) -> dict[str, Variant]:
         rivals = {
@@ -87,6 +93,11 @@ class Bench:
                 "attention": Capture(model.looks, kinds="self", mean=True)
             },
         }
+        if self.large:
+            every = Capture(what="Q,K,QK,VQK", halves="cond, uncond")
+            asked["Q, K, Q·K, V·Q·K of all cross-attentions, both halves"] = {"attention": every}
+            finest = Capture(model.finest, kinds="self", mean=True)
+            asked[f"self-attention of {model.finest}, mean over steps"] = {"attention": finest}
         return {name: self._recording(**each) for name, each in asked.items()}
 
     def _recording(self, **asked: Any) -> Variant:
@@ -151,7 +162,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     size = options.size or ((64, 64) if name == "sdxl" and device == "cpu" else (model.size,) * 2)
     unet = UNet.of(build(model, device=device, dtype=dtype))
     inputs = Inputs.of(model, size, device=device, dtype=dtype)
-    bench = Bench(model, unet, inputs, size, options.steps, device)
+    bench = Bench(model, unet, inputs, size, options.steps, device, options.check_cost)
     variants = {
         title: variant
         for title, variant in bench.variants().items()
@@ -159,12 +170,15 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     }
     bench.run(variants[PLAIN])  # warms up
     turns = [_turn(bench, variants, backwards=bool(turn % 2)) for turn in range(options.repeat)]
-    rows = {
-        title: _row([turn[title] for turn in turns], [turn[PLAIN] for turn in turns]) for title in variants
-    }
+    plain = [turn[PLAIN] for turn in turns]
+    rows = {title: _row([turn[title] for turn in turns], plain) for title in variants}
+    if options.check_cost:
+        for title, variant in variants.items():
+            if variant.asked and title != NEVER:
+                rows[title]["foreseen"] = round(1 + added_time(unet, **variant.asked, size=size, total=1), 4)
     if EACH in rows and NEVER in rows:
         rows[SOME] = _some(rows.pop(EACH), rows.pop(NEVER), steps=options.steps)
-    seconds = statistics.median(turn[PLAIN][0].seconds for turn in turns)
+    seconds = statistics.median(base.seconds for base, _ in plain)
     for title in rows:
         variant = variants.get(title)
         if variant and variant.asked.get("attention"):
@@ -221,6 +235,7 @@ def _some(each: dict[str, Any], never: dict[str, Any], *, steps: int) -> dict[st
         "spread": [both(*pair) for pair in zip(each["spread"], never["spread"], strict=True)],
         "peak_mb": None if each["peak_mb"] is None else round(each["peak_mb"] * 3 / steps, 1),
         "kept_mb": kept,
+        **({"foreseen": both(each["foreseen"], 1.0)} if "foreseen" in each else {}),
     }
 
 
@@ -231,24 +246,36 @@ def _missed(rows: dict[str, Any], name: str, *, own_size: bool, device: str) -> 
     peak = rows.get(WORDS, {}).get("peak_mb")
     if own_size and name in PEAKS and peak is not None and peak * 1e6 > PEAKS[name]:
         yield f"{WORDS}: {peak} MB at its peak, at most {PEAKS[name] / 1e6:.0f}"
+    for title, row in rows.items():
+        if not _foreseen(row):
+            yield f"{title}: {row['ratio']} x plain, but {row['foreseen']} was foreseen"
+
+
+def _foreseen(row: dict[str, Any]) -> bool:
+    added, said = row["ratio"] - 1, row.get("foreseen", row["ratio"]) - 1
+    return 1 / FACTOR <= said / added <= FACTOR if added > POINT else abs(said - added) <= POINT
 
 
 def table(found: dict[str, Any]) -> str:
     height, width = found["latent"]
     own = "" if found["latent"] == found["own_latent"] else f" (its own is {found['own_latent'][0]})"
+    heads = ("x plain", "spread", "bound", "foreseen", "peak MB", "kept MB")
     lines = [
         f"{found['model']}, latent {height}x{width}{own}, batch of 2, {found['dtype']}; {found['machine']}",
         f"plain: {found['plain_s']} s a call; {found['steps']} calls a run, {found['turns']} turns",
-        f"{'':<56}{'x plain':>9}{'spread':>16}{'bound':>8}{'peak MB':>9}{'kept MB':>9}",
+        _line("", *heads),
     ]
     for title, row in found["rows"].items():
-        low, high = row["spread"]
+        spread = " to ".join(f"{ratio:.3f}" for ratio in row["spread"])
+        ratios = (f"{row[name]:.3f}" if name in row else "" for name in ("bound", "foreseen"))
         peak = "" if row["peak_mb"] is None else f"{row['peak_mb']:.1f}"
-        bound = f"{row['bound']:.3f}" if "bound" in row else ""
-        lines.append(
-            f"{title:<56}{row['ratio']:>9.3f}{f'{low:.3f} to {high:.3f}':>16}{bound:>8}{peak:>9}{row['kept_mb']:>9.1f}"
-        )
+        lines.append(_line(title, f"{row['ratio']:.3f}", spread, *ratios, peak, f"{row['kept_mb']:.1f}"))
     return "\n".join([*lines, *(f"MISSED {each}" for each in found["missed"]), ""])
+
+
+def _line(title: str, *cells: str) -> str:
+    widths = (9, 16, 8, 10, 9, 9)
+    return f"{title:<62}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
 def _bytes(tensors: list[torch.Tensor]) -> int:
@@ -268,6 +295,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--check-cost", action="store_true", help="compare with what the panels say before")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     return parser.parse_args()
 

@@ -1,13 +1,14 @@
 """How others look into a U-Net, rebuilt from their published methods: each a context manager around a run.
 
-`prompt_to_prompt`  every attention computes its probabilities explicitly; those of the conditional half of up to
-                    32 x 32 positions are stored, and added up over steps (Hertz et al. 2022; google/
-                    prompt-to-prompt: AttentionStore)
+`prompt_to_prompt`  every attention computes its probabilities explicitly; those of the conditional half of
+                    up to 32 x 32 positions are stored, and added up over steps (Hertz et al. 2022;
+                    google/prompt-to-prompt: AttentionStore)
 `daam`              every cross-attention computes its probabilities explicitly; each head's maps of the
-                    conditional half are brought to 64 x 64 bicubically at every call, and summed (Tang et al. 2023)
-`dump_unet`         a hook after every cross-attention computes Q, K, their product, its probabilities and the
-                    output over again and keeps copies of them, on the model's device (hnmr293/
-                    stable-diffusion-webui-dumpunet)
+                    conditional half are brought to 64 x 64 bicubically at every call, and summed (Tang et
+                    al. 2023, "What the DAAM")
+`dump_unet`         a hook after every cross-attention computes Q, K, their product, its probabilities and
+                    the output over again and keeps copies of them, on the model's device
+                    (hnmr293/stable-diffusion-webui-dumpunet)
 
 Nothing of their code is here; what they compute, keep and discard is.
 """
@@ -55,7 +56,7 @@ def prompt_to_prompt(unet: Any, size: tuple[int, int]) -> Iterator[Kept]:
 
 @contextmanager
 def daam(unet: Any, size: tuple[int, int]) -> Iterator[Kept]:
-    """Yields what is kept: a sum (head, token, 64, 64) over layers and steps, of all layers but the coarsest."""
+    """Yields what is kept: a sum (head, token, 64, 64) over steps and all layers but the coarsest."""
     sums: dict[int, Tensor] = {}
     held: Kept = []
     ratio = size[0] / size[1]

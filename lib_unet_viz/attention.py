@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-# Of the scores and of the probabilities of one chunk. On a CPU 1 MB each, which stays in its caches, and which
-# the allocator does not give back and fetch anew; elsewhere few and large launches count: 32 MB each.
+# Of the scores and of the probabilities of one chunk. On a CPU 1 MB each, which stays in its caches and which
+# the allocator reuses instead of fetching it anew; elsewhere few and large launches count: 32 MB each.
 _CHUNK_VALUES_CPU, _CHUNK_VALUES = 2**18, 2**23
 _NOTHING = 1e-9
 
@@ -79,7 +79,7 @@ def informed_mean(q: Tensor, k: Tensor, scale: float) -> Tensor:
 
 
 def _chances(q: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities (head, query, token), and their sums of p log p over tokens, averaged over queries (head).
+    """Probabilities (head, query, token); and their sums of p log p over tokens, mean over queries, (head).
 
     keys: (head, channel, token), scaled. As log p is score - log(sum of exp(scores)), one of each query's
     probabilities gives that sum, the largest, and no logarithm of the others is needed.
