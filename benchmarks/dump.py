@@ -56,7 +56,10 @@ def measure(folder: Path, *, steps: int, repeat: int) -> dict[str, Any]:
     turns = []
     for turn in range(repeat):
         names = folder / f"plain-{turn}", folder / f"dump-{turn}.safetensors"
-        writes = [partial(_plain, names[0], content), partial(save_trace, trace, names[1])]
+        writes: list[Callable[[], object]] = [
+            partial(_plain, names[0], content),
+            partial(save_trace, trace, names[1]),
+        ]
         order = (1, 0) if turn % 2 else (0, 1)  # a disk may have to catch up with what was written before
         seconds = {which: _seconds(writes[which]) for which in order}
         turns.append((seconds[0], seconds[1]))

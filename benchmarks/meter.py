@@ -36,11 +36,11 @@ def _on_gpu(action: Callable[[], object]) -> Taken:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    start.record()  # type: ignore[no-untyped-call]
+    start.record()
     action()
-    end.record()  # type: ignore[no-untyped-call]
+    end.record()
     torch.cuda.synchronize()
-    return Taken(start.elapsed_time(end) / 1000, torch.cuda.max_memory_allocated() - before)  # type: ignore[no-untyped-call]
+    return Taken(start.elapsed_time(end) / 1000, torch.cuda.max_memory_allocated() - before)
 
 
 def _on_cpu(action: Callable[[], object]) -> Taken:

@@ -64,7 +64,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
 def build(model: Model, *, device: str, dtype: torch.dtype) -> nn.Module:
     """The U-Net with uniform weights of a spread that keeps values moderate from layer to layer."""
     with torch.device("meta"):
-        unet = UNet2DConditionModel(sample_size=model.size, **model.config)
+        unet: nn.Module = UNet2DConditionModel(sample_size=model.size, **model.config)
     if dtype != torch.float32:
         unet = unet.to(dtype)
     unet = unet.to_empty(device=device).eval().requires_grad_(False)

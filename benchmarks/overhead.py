@@ -1,7 +1,8 @@
 """What looking costs: captures, layer prompts and others' methods, against a plain run of the same U-Net.
 
     python benchmarks/overhead.py [--model sd15|sd21|sdxl|all] [--size H[xW]] [--steps N] [--repeat N]
-                                  [--only TEXT ...] [--device cpu|cuda] [--threads N] [--check-cost] [--json]
+                                  [--only TEXT ...] [--device cpu|cuda] [--half] [--threads N]
+                                  [--check-cost] [--json]
 
 U-Nets of true width with random weights (`models`), called directly with random latents and contexts, a batch
 of two (uncond, cond). `--size`: of the latent; the model's own if not given, but 64 for SDXL on a CPU. All
@@ -158,7 +159,7 @@ def main() -> int:
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One model's rows: by variant, ratio to plain with its spread, bytes; and which bars hold."""
     model, device = MODELS[name], options.device
-    dtype = torch.float16 if device == "cuda" else torch.float32
+    dtype = torch.float16 if device == "cuda" else torch.bfloat16 if options.half else torch.float32
     size = options.size or ((64, 64) if name == "sdxl" and device == "cpu" else (model.size,) * 2)
     unet = UNet.of(build(model, device=device, dtype=dtype))
     inputs = Inputs.of(model, size, device=device, dtype=dtype)
@@ -169,7 +170,10 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         if title == PLAIN or not options.only or any(word in title for word in options.only)
     }
     bench.run(variants[PLAIN])  # warms up
-    turns = [_turn(bench, variants, backwards=bool(turn % 2)) for turn in range(options.repeat)]
+    turns = []
+    for turn in range(options.repeat):
+        sys.stderr.write(f"{model.title}: turn {turn + 1} of {options.repeat}\n")
+        turns.append(_turn(bench, variants, backwards=bool(turn % 2)))
     plain = [turn[PLAIN] for turn in turns]
     rows = {title: _row([turn[title] for turn in turns], plain) for title in variants}
     if options.check_cost:
@@ -179,9 +183,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     if EACH in rows and NEVER in rows:
         rows[SOME] = _some(rows.pop(EACH), rows.pop(NEVER), steps=options.steps)
     seconds = statistics.median(base.seconds for base, _ in plain)
-    for title in rows:
-        variant = variants.get(title)
-        if variant and variant.asked.get("attention"):
+    for title, variant in variants.items():
+        if "attention" in variant.asked:
             bound = taken(bench.alone(variant.asked), device=device).seconds
             rows[title]["bound"] = round(1 + bound / seconds, 4)
     missed = list(_missed(rows, name, own_size=max(size) == model.size, device=device))
@@ -252,7 +255,8 @@ def _missed(rows: dict[str, Any], name: str, *, own_size: bool, device: str) -> 
 
 
 def _foreseen(row: dict[str, Any]) -> bool:
-    added, said = row["ratio"] - 1, row.get("foreseen", row["ratio"]) - 1
+    added: float = row["ratio"] - 1
+    said: float = row.get("foreseen", row["ratio"]) - 1
     return 1 / FACTOR <= said / added <= FACTOR if added > POINT else abs(said - added) <= POINT
 
 
@@ -294,6 +298,7 @@ def _options() -> argparse.Namespace:
         "--only", nargs="+", metavar="TEXT", help="only variants whose name holds one of these"
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--half", action="store_true", help="bfloat16 on a CPU; a GPU always runs float16")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--check-cost", action="store_true", help="compare with what the panels say before")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")

@@ -138,7 +138,8 @@ class _Explicit:
 
 def _heads(output: Tensor, heads: int) -> Tensor:
     """(row, position, head * channel) as (row and head, position, channel)."""
-    return output.unflatten(2, (heads, -1)).transpose(1, 2).flatten(0, 1)
+    split: Tensor = output.unflatten(2, (heads, -1))
+    return split.transpose(1, 2).flatten(0, 1)
 
 
 RIVALS: dict[str, Callable[[nn.Module, tuple[int, int]], Any]] = {
