@@ -135,7 +135,7 @@ def word_captures(blocks: str = "", *, halves: Sequence[Half] = ("cond", "uncond
     """What a recorder is to keep for word maps: means over steps, some megabytes an image.
 
     Self-attention of one layer a block: SDXL's 60 tables of 32 x 32 places would take 250 MB an image and
-    half, and three times the rest's time.
+    half, and several times the time of all the rest.
     """
     return (
         Capture(blocks, mean=True, halves=halves),
