@@ -16,7 +16,7 @@ from torch import nn
 from lib_unet_viz.capture import Capture, listed
 from lib_unet_viz.unet import AttentionSite, Block, Size, UNet, halved
 
-_PER_WEIGHING, _PER_TELLING = 220, 180  # a probability in a mean or a map; one in an informed mean
+_PER_WEIGHING, _PER_TELLING = 260, 230  # a probability in a mean or a map; one in an informed mean
 _PER_COPY, _PER_TURN = 35, 100  # a number kept; one kept in another order of axes
 _PER_PART, _PER_MODULE = 6e6, 1.5e6  # a map of one row; a module of the U-Net, whatever its size
 _CACHED = 2**22  # values; each of a larger table costs twice as much
