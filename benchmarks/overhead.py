@@ -44,11 +44,8 @@ from lib_unet_viz.heatmap import word_captures
 from lib_unet_viz.record import NothingCaptured, Recorder
 from lib_unet_viz.unet import UNet
 
-PLAIN, EACH, NEVER = (
-    "plain",
-    "features of all blocks, a step that keeps them",
-    "the same, a step that does not",
-)
+PLAIN = "plain"
+EACH, NEVER = "features of all blocks, every step", "features of all blocks, no step due"
 SOME, WORDS = "features of all blocks at 3 of 20 steps", "word maps: all cross-attentions, mean over steps"
 REFINED = "word maps and the self-attention that refines them"
 BARS = {"cpu": {WORDS: 1.02, SOME: 1.02}, "cuda": {WORDS: 1.05, SOME: 1.02}}
