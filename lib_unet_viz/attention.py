@@ -2,7 +2,7 @@
 
 Shapes: q (head, query, channel), k and v (head, token, channel); all math in float32. Probabilities are
 softmax(q k^T scale) over all tokens ("Attention Is All You Need", eq. 1), a chunk of queries at a time, so
-that memory does not grow with the square of the picture.
+that memory does not grow with the square of the picture. They lie in memory token by token, as maps are kept.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-# Scores and probabilities of one chunk together stay below 64 MB.
-_CHUNK_VALUES = 8 * 2**20
+# Of the scores and of the probabilities of one chunk. On a CPU 1 MB each, which stays in its caches and which
+# the allocator reuses instead of fetching it anew; elsewhere few and large launches count: 32 MB each.
+_CHUNK_VALUES_CPU, _CHUNK_VALUES = 2**18, 2**23
 _NOTHING = 1e-9
 
 
@@ -30,14 +31,11 @@ def positions(split: Tensor, size: tuple[int, int]) -> Tensor:
 
 def probabilities(q: Tensor, k: Tensor, scale: float) -> Iterator[tuple[slice, Tensor]]:
     """Yields (queries, probabilities (head, query, token) of these queries); each sums to 1 over tokens."""
-    heads, queries, _ = q.shape
-    step = max(1, _CHUNK_VALUES // (heads * k.shape[1]))
-    keys = k.float().transpose(1, 2)
-    for start in range(0, queries, step):
-        chosen = slice(start, min(start + step, queries))
+    keys = k.float() * scale
+    for chosen in _slices(q.shape[1], values_each=len(q) * k.shape[1], device=q.device.type):
         with _full_precision(q.device.type):
-            part = torch.softmax((q[:, chosen].float() * scale) @ keys, dim=-1)
-        yield chosen, part
+            part = torch.softmax(keys @ q[:, chosen].float().transpose(1, 2), dim=1)
+        yield chosen, part.transpose(1, 2)
 
 
 def token_maps(
@@ -66,17 +64,35 @@ def informed_mean(q: Tensor, k: Tensor, scale: float) -> Tensor:
     A head's weight is the mutual information of query and token: what knowing the query tells of where the
     head looks. Heads that look to the same places from everywhere count for nothing.
     """
-    marginal = torch.zeros(q.shape[0], k.shape[1], device=q.device)
-    told = torch.zeros(q.shape[0], device=q.device)
-    for _, chunk in probabilities(q, k, scale):
-        marginal += chunk.sum(1) / q.shape[1]
-        told += torch.xlogy(chunk, chunk).sum((1, 2)) / q.shape[1]
-    weights = (told - torch.xlogy(marginal, marginal).sum(1)).clamp(min=_NOTHING)
-    weights = weights / weights.sum()
-    result = torch.empty(k.shape[1], q.shape[1], dtype=torch.float32, device=q.device)
-    for chosen, chunk in probabilities(q, k, scale):
-        result[:, chosen] = torch.einsum("h,hqt->tq", weights, chunk)
-    return result
+    heads, queries, tokens = len(q), q.shape[1], k.shape[1]
+    keys = k.float().transpose(1, 2) * scale
+    result = torch.zeros(queries, tokens, device=q.device)
+    whole = torch.zeros((), device=q.device)
+    for group in _slices(heads, values_each=queries * tokens, device=q.device.type):
+        chances, told = _chances(q[group], keys[group])
+        marginal = chances.mean(1)
+        weights = (told - torch.xlogy(marginal, marginal).sum(1)).clamp(min=_NOTHING)
+        for weight, each in zip(weights, chances, strict=True):
+            result.addcmul_(each, weight)
+        whole += weights.sum()
+    return result.div_(whole).T
+
+
+def _chances(q: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities (head, query, token); and their sums of p log p over tokens, mean over queries, (head).
+
+    keys: (head, channel, token), scaled. As log p is score - log(sum of exp(scores)), one of each query's
+    probabilities gives that sum, the largest, and no logarithm of the others is needed.
+    """
+    chances = torch.empty(len(q), q.shape[1], keys.shape[2], device=q.device)
+    told = torch.zeros(len(q), device=q.device)
+    for chosen in _slices(q.shape[1], values_each=len(q) * keys.shape[2], device=q.device.type):
+        with _full_precision(q.device.type):
+            scores = q[:, chosen].float() @ keys
+        part = chances[:, chosen] = scores.softmax(-1)
+        total = scores.amax(-1) - part.amax(-1).log()
+        told += (scores.mul_(part).sum(-1) - total).sum(1)
+    return chances, told / q.shape[1]
 
 
 def information(joint: Tensor) -> Tensor:
@@ -101,6 +117,12 @@ def mixed_values(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         with _full_precision(q.device.type):
             result[:, chosen] = chunk @ values
     return result
+
+
+def _slices(count: int, *, values_each: int, device: str) -> Iterator[slice]:
+    """Runs through `count` things, so many at a time that their values are about one chunk."""
+    step = max(1, (_CHUNK_VALUES_CPU if device == "cpu" else _CHUNK_VALUES) // values_each)
+    yield from (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def _only(chunk: Tensor, tokens: Sequence[int] | None) -> Tensor:

@@ -11,7 +11,7 @@ from torch import nn
 
 from lib_unet_viz.grammar import BlockSpec, SpecError, StepSpec
 from lib_unet_viz.trace import Half, Kind, Pass, What
-from lib_unet_viz.unet import AttentionSite, UNet
+from lib_unet_viz.unet import AttentionSite, Block, UNet
 
 T = TypeVar("T", bound=str)
 
@@ -72,6 +72,8 @@ class Capture:
     mean: QK averaged over heads and recorded steps, a running sum in float32: constant memory. In
     self-attention each head weighs what it tells (`attention.informed_mean`).
     most: only attentions of at most so many positions, such as 32 * 32; None all.
+    middle: of a block's several transformer layers (SDXL: up to ten) only the middle one; one that `blocks`
+    names, such as IN07.3, is recorded all the same.
 
     Raises SpecError for a bad spec, ValueError for a word that is not allowed.
     """
@@ -85,6 +87,7 @@ class Capture:
     tokens: tuple[int, ...] | None
     mean: bool
     most: int | None
+    middle: bool
 
     def __init__(
         self,
@@ -98,6 +101,7 @@ class Capture:
         tokens: Iterable[int] | None = None,
         mean: bool = False,
         most: int | None = None,
+        middle: bool = False,
     ) -> None:
         values = {
             "blocks": BlockSpec.parse(blocks) if isinstance(blocks, str) else blocks,
@@ -109,6 +113,7 @@ class Capture:
             "tokens": None if tokens is None else tuple(tokens),
             "mean": mean,
             "most": most,
+            "middle": middle,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -130,7 +135,7 @@ class Capture:
             site
             for block, layer in self.blocks.sites(unet)
             for site in unet.attention(block)
-            if site.kind in self.kinds and layer in (None, site.layer)
+            if site.kind in self.kinds and site.layer in self._layers(unet.blocks[block], layer)
         ]
         if not found:
             kinds = " or ".join(sorted(self.kinds))
@@ -138,6 +143,13 @@ class Capture:
             text = self.blocks.text
             raise SpecError(f"no {kinds}-attention in these blocks", text, 0, len(text), allowed=having)
         return found
+
+    def _layers(self, block: Block, asked: int | None) -> range | tuple[int, ...]:
+        """The transformer layers of a block to record, of which `asked` is the one that the spec names."""
+        depth = len({site.layer for site in block.sites})
+        if asked is not None:
+            return (asked,)
+        return (depth // 2,) if self.middle else range(depth)
 
 
 def _words(name: str, given: Iterable[str] | str, allowed: tuple[T, ...] | tuple[str, ...]) -> frozenset[T]:

@@ -1,4 +1,4 @@
-"""What a choice of blocks and steps selects, said before the run: HTML that a page shows beside the choice.
+"""What a choice of blocks and steps selects and costs, said before the run: HTML that a page shows beside it.
 
 Texts that a person wrote are escaped. Errors become monospaced text, so that a caret stands under its place.
 """
@@ -6,11 +6,13 @@ Texts that a person wrote are escaped. Errors become monospaced text, so that a 
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lib_unet_viz import edit_words
 from lib_unet_viz.capture import Capture, estimate
+from lib_unet_viz.cost import added_time
 from lib_unet_viz.grammar import SpecError
+from lib_unet_viz.heatmap import word_captures
 from lib_unet_viz.layer_prompt import LayerPrompt
 
 if TYPE_CHECKING:
@@ -20,13 +22,14 @@ if TYPE_CHECKING:
     from lib_unet_viz.edit_plan import Request
     from lib_unet_viz.edit_words import Column, Words
     from lib_unet_viz.settings import AttentionSettings, FeatureSettings
+    from lib_unet_viz.trace import Half
     from lib_unet_viz.unet import AttentionSite, Block, UNet
 
 OFF = "Switched off: nothing is recorded."
 
 
 def features(unet: UNet, settings: FeatureSettings, *, size: tuple[int, int], steps: int) -> str:
-    """Blocks, shapes (channels × height × width), whether the prompt reaches each, and the memory needed.
+    """Blocks, shapes (channels × height × width), whether the prompt reaches each, memory and time needed.
 
     size: the latent's (height, width). A wrong spec becomes a message with a caret.
     """
@@ -35,8 +38,8 @@ def features(unet: UNet, settings: FeatureSettings, *, size: tuple[int, int], st
         if capture is None:
             return note(OFF)
         names = capture.blocks.names(unet)
-        needed = estimate(unet, features=capture, size=size, total=steps)
-        summary = [f"{len(names)} of {len(unet.blocks)} blocks", *_steps(capture, steps), _bytes(needed)]
+        cost = _cost(unet, features=capture, size=size, total=steps)
+        summary = [f"{len(names)} of {len(unet.blocks)} blocks", *_steps(capture, steps), *cost]
     except ValueError as error:
         return problem(error)
     rows = [_block_row(unet.blocks[name], size) for name in names]
@@ -46,19 +49,28 @@ def features(unet: UNet, settings: FeatureSettings, *, size: tuple[int, int], st
 def attention(
     unet: UNet, settings: AttentionSettings, *, size: tuple[int, int], steps: int, tokens: int = 77
 ) -> str:
-    """Attention layers, heads, positions (height × width), and the memory needed; as `features` otherwise."""
+    """Attention layers, heads, positions (height × width), memory and time; as `features` otherwise."""
     try:
         capture = settings.capture()
         if capture is None:
             return note(OFF)
         sites = capture.sites(unet)
-        needed = estimate(unet, attention=capture, size=size, total=steps, tokens=tokens)
-        count = f"{len(sites)} attention layer{'s' * (len(sites) != 1)}"
-        summary = [count, *_steps(capture, steps), _bytes(needed)]
+        cost = _cost(unet, attention=capture, size=size, total=steps, tokens=tokens)
+        summary = [_count(len(sites), "attention layer"), *_steps(capture, steps), *cost]
     except ValueError as error:
         return problem(error)
     rows = [_site_row(site, size) for site in sites]
     return _summary(summary) + _table(("Layer", "Kind", "Heads", "Positions"), rows)
+
+
+def words(
+    unet: UNet, *, size: tuple[int, int], steps: int, tokens: int = 77, halves: Sequence[Half] = ("cond",)
+) -> str:
+    """What word heat maps take: attention layers, memory and time."""
+    captures = word_captures(halves=halves)
+    sites = sum(len(capture.sites(unet)) for capture in captures)
+    cost = _cost(unet, attention=captures, size=size, total=steps, tokens=tokens)
+    return _summary(["Word heat maps", _count(sites, "attention layer"), *cost])
 
 
 def layer_prompts(unet: UNet, prompt: str, negative: str = "") -> str:
@@ -155,8 +167,11 @@ def _steps(capture: Capture, total: int) -> list[str]:
     return [*found, f"not in this run: step {', '.join(map(str, beyond))}"] if beyond else found
 
 
-def _bytes(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB to keep"
+def _cost(unet: UNet, **asked: Any) -> list[str]:
+    """Bytes to keep, and what a CPU takes longer; of a GPU's time nothing is known."""
+    share = added_time(unet, **asked)
+    time = "under 0.1" if share < 0.001 else f"{100 * share:.1f}"
+    return [f"{estimate(unet, **asked) / 1e6:,.1f} MB to keep", f"{time} % more time on a CPU"]
 
 
 def _block_row(block: Block, size: tuple[int, int]) -> list[str]:

@@ -29,6 +29,7 @@ from lib_unet_viz.settings import (
     Space,
     Transform,
 )
+from lib_unet_viz.trace import Half
 from lib_unet_viz.unet import UNet
 
 PARTS = {"K": "K", "Q·K": "QK", "V·Q·K": "VQK", "Q": "Q"}
@@ -72,13 +73,19 @@ class Panel:
     """The components of the settings by path, such as `features.blocks`, and where read-outs are shown."""
 
     fields: Mapping[str, Any]
-    feature_readout: Any
-    attention_readout: Any
+    feature_readout: Any = None
+    attention_readout: Any = None
+    word_readout: Any = None
 
     @property
     def components(self) -> list[Any]:
         """All components, in the order in which `settings` wants their values."""
         return list(self.fields.values())
+
+    @property
+    def readouts(self) -> list[Any]:
+        """The components that `live_readout` fills, in its order."""
+        return [self.feature_readout, self.attention_readout, self.word_readout]
 
     def under(self, prefix: str) -> list[Any]:
         """The components whose paths begin so."""
@@ -122,8 +129,9 @@ def settings_panel(defaults: Settings) -> Panel:
     with gr.Accordion("Attention", open=False):
         attention, attention_readout = attention_controls(defaults.attention)
     with gr.Accordion("Memory", open=False):
+        word_readout = gr.HTML(elem_classes=["uv-readout"])
         memory = memory_controls(defaults)
-    return Panel({**features, **attention, **memory}, feature_readout, attention_readout)
+    return Panel({**features, **attention, **memory}, feature_readout, attention_readout, word_readout)
 
 
 def memory_controls(defaults: Settings) -> dict[str, Any]:
@@ -284,11 +292,12 @@ def live_readout(
     height: Any,
     pixels: int = 8,
     tokens: int = 77,
+    halves: Sequence[Half] = ("cond",),
 ) -> Callable[..., list[str]]:
-    """Keep both read-outs true while the panel or the run's steps and size (components) are changed.
+    """Keep the read-outs true while the panel or the run's steps and size (components) are changed.
 
-    pixels: how many a latent position stands for. Returns the handler, which takes steps, width, height and
-    the panel's values, so that a page can call it when it loads.
+    pixels: how many a latent position stands for. halves: of which word maps are made. Returns the handler,
+    which takes steps, width, height and the panel's values, so that a page can call it when it loads.
     """
 
     def show(steps: float | None, width: float | None, height: float | None, *values: Any) -> list[str]:
@@ -296,20 +305,22 @@ def live_readout(
             settings, model = panel.settings(values), unet()
             run = {"size": (int(height or 0) // pixels, int(width or 0) // pixels), "steps": int(steps or 0)}
         except ValueError as error:
-            return [readout.problem(error)] * 2
+            return [readout.problem(error)] * 3
         except RuntimeError as error:  # no model yet
-            return [readout.note(str(error))] * 2
+            return [readout.note(str(error))] * 3
         return [
             readout.features(model, settings.features, **run),  # type: ignore[arg-type]
             readout.attention(model, settings.attention, **run, tokens=tokens),  # type: ignore[arg-type]
+            readout.words(model, **run, tokens=tokens, halves=halves)  # type: ignore[arg-type]
+            if settings.heatmaps
+            else readout.note(readout.OFF),
         ]
 
     colors = {
         id(component) for part in ("features", "attention") for component in panel.under(f"{part}.color")
     }
     inputs = [steps, width, height, *panel.components]
-    outputs = [panel.feature_readout, panel.attention_readout]
     for component in inputs:
         if id(component) not in colors:
-            on_edit(component, show, inputs, outputs)
+            on_edit(component, show, inputs, panel.readouts)
     return show

@@ -77,7 +77,7 @@ class AttentionSite:
 @dataclass(frozen=True, eq=False)
 class Block:
     """One block. Its input is the first argument of ``input_module``, its output what ``output_module``
-    returns.
+    returns; ``modules`` are all of it, in calling order.
     """
 
     name: str
@@ -88,6 +88,7 @@ class Block:
     level: int
     out_level: int
     sites: tuple[AttentionSite, ...] = field(repr=False)
+    modules: tuple[nn.Module, ...] = field(repr=False)
 
     @property
     def cross(self) -> int:
@@ -238,6 +239,7 @@ def _blocks(parts: list[_Part]) -> Iterator[Block]:
             level,
             out_level,
             tuple(_sites(part, level)),
+            part.modules,
         )
 
 

@@ -109,7 +109,7 @@ def tokenizer(folder: Path, pad: str = EOS) -> Any:
     )
 
 
-def text_encoder(width: int, *, projected: bool = False) -> Any:
+def text_encoder(width: int, *, projected: bool = False, **changes: Any) -> Any:
     transformers = pytest.importorskip("transformers")
     size = len(BYTES) * 2 + len(MERGES) + 2
     config = transformers.CLIPTextConfig(
@@ -122,6 +122,7 @@ def text_encoder(width: int, *, projected: bool = False) -> Any:
         bos_token_id=size - 2,
         eos_token_id=size - 1,
         pad_token_id=size - 1,
+        **changes,
     )
     kind = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
     return randomise(kind(config))

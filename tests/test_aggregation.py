@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib_unet_viz import aggregation
+from lib_unet_viz import aggregation, attention
 from lib_unet_viz.aggregation import aggregate
 from lib_unet_viz.attention import information, informed_mean, probabilities
 from lib_unet_viz.settings import Method
@@ -127,6 +127,22 @@ def test_sharpening_takes_entropy_away() -> None:
     sharp = aggregation.sharpened(looks)
     np.testing.assert_allclose(sharp.sum(1), 1, rtol=1e-5)
     assert (-torch.xlogy(sharp, sharp).sum(1) < -torch.xlogy(looks, looks).sum(1)).all()
+
+
+@pytest.mark.parametrize("chunk", [2**18, 9 * 9 * 2, 9 * 4])
+def test_the_informed_mean_weighs_heads_by_mutual_information(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the definition, in float64; with several heads at once, and a part of one."""
+    monkeypatch.setattr(attention, "_CHUNK_VALUES_CPU", chunk)
+    generator = torch.Generator().manual_seed(3)
+    q, k = torch.randn(5, 9, 4, generator=generator) * 4, torch.randn(5, 9, 4, generator=generator) * 4
+    each = (q.double() @ k.double().transpose(1, 2) * 0.5).softmax(-1)
+    joint = each / 9
+    alike = joint.sum(1, keepdim=True) * joint.sum(2, keepdim=True)
+    weights = (joint * (joint / alike).log()).sum((1, 2))
+    expected = torch.einsum("h,hqt->tq", weights / weights.sum(), each)
+    np.testing.assert_allclose(informed_mean(q, k, 0.5), expected, atol=1e-6)
 
 
 def test_the_informed_mean_leaves_out_a_head_that_always_looks_the_same_way() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,19 @@ def test_readout_of_attention(pipeline: Any) -> None:
     text = readout.attention(pipeline.unet, AttentionSettings(), size=(16, 16), steps=4)
     assert "1 attention layer" in text
     assert "<td>M00.0</td><td>cross (the prompt)</td><td>2</td><td>8 × 8</td>" in text
+
+
+def test_readouts_say_what_a_selection_costs(pipeline: Any) -> None:
+    size = (16, 16)
+    few = readout.attention(pipeline.unet, AttentionSettings(blocks="M00", steps="1"), size=size, steps=20)
+    many = readout.attention(pipeline.unet, AttentionSettings(blocks=""), size=size, steps=20)
+    told = [re.search(r"([\d.]+) MB to keep · (?:under )?([\d.]+) % more time", text) for text in (few, many)]
+    (few_mb, few_time), (many_mb, many_time) = [
+        [float(part) for part in found.groups()] for found in told if found
+    ]
+    assert (few_mb, few_time) < (many_mb, many_time)
+    words = readout.words(pipeline.unet, size=size, steps=20)
+    assert re.search("Word heat maps · [0-9]+ attention layers · .* MB to keep · .* % more time", words)
 
 
 def test_readout_shows_a_mistake_with_its_place(pipeline: Any) -> None:

@@ -26,7 +26,7 @@ OPTIONAL = {"matplotlib"}
 # From the bottom up; a module imports those of its own room and of the rooms below.
 ROOMS = (
     {"grammar", "layer_prompt", "edits", "trace", "attention", "formula", "norm"},
-    {"unet", "tokens", "alignment", "color", "capture"},
+    {"unet", "tokens", "alignment", "color", "capture", "cost"},
     {"record", "taps", "settings", "contexts"},
     {"render", "montage", "bars", "lettering", "sheets", "naming", "readout", "dump", "heatmap", "edit"}
     | {"aggregation", "self_attention", "segmentation", "local_blend", "edit_plan", "edit_words", "denoiser"}

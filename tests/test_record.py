@@ -104,9 +104,11 @@ def test_mixed_values_are_what_the_models_own_attention_puts_out(any_unet: nn.Mo
 
 
 def test_queries_in_chunks_give_the_same(any_unet: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = recorded(any_unet, attention=Capture("IN01", what="QK,VQK", kinds="cross,self"))
-    monkeypatch.setattr(arithmetic, "_CHUNK_VALUES", 2 * 128 * 5)
-    parts = recorded(any_unet, attention=Capture("IN01", what="QK,VQK", kinds="cross,self"))
+    raw = Capture("IN01", what="QK,VQK", kinds="cross,self")
+    asked = [raw, Capture("IN01", kinds="cross,self", mean=True)]
+    whole = recorded(any_unet, attention=asked)
+    monkeypatch.setattr(arithmetic, "_CHUNK_VALUES_CPU", 2 * 128 * 5)
+    parts = recorded(any_unet, attention=asked)
     for one, two in zip(whole.attention, parts.attention, strict=True):
         torch.testing.assert_close(one.data, two.data)
 

@@ -64,6 +64,7 @@ class Txt2Img:
             with gr.Column(scale=3, min_width=320):
                 self._build_settings()
                 with gr.Accordion("Memory", open=False):
+                    word_readout = gr.HTML(elem_classes=["uv-readout"])
                     memory = ui.memory_controls(defaults)
         with gr.Row(elem_classes=["uv-columns"]):
             with gr.Column(scale=5, min_width=420):
@@ -83,14 +84,15 @@ class Txt2Img:
                 attention, attention_readout = ui.attention_controls(defaults.attention)
         self._build_dump()
         self.compare.build()
-        self.panel = ui.Panel({**features, **attention, **memory}, feature_readout, attention_readout)
+        fields = {**features, **attention, **memory}
+        self.panel = ui.Panel(fields, feature_readout, attention_readout, word_readout)
         self._connect()
 
     def load(self, blocks: gr.Blocks) -> None:
         """Fill the read-outs when the page opens."""
         run = self.controls
         inputs = [run.steps, run.width, run.height, *self.panel.components]
-        blocks.load(self._readout, inputs, [self.panel.feature_readout, self.panel.attention_readout])
+        blocks.load(self._readout, inputs, self.panel.readouts)
 
     def _build_prompt(self) -> None:
         with gr.Row(elem_classes=["uv-prompt"], **ui.known(gr.Row, equal_height=True)):
@@ -153,6 +155,7 @@ class Txt2Img:
             height=run.height,
             pixels=int(self.pipeline.pipe.vae_scale_factor),
             tokens=len(self.pipeline.tokens("")),
+            halves=("cond", "uncond"),
         )
         for prompt in (self.prompt, run.negative):
             ui.on_edit(prompt, self.show_layers, [self.prompt, run.negative], [self.layers])

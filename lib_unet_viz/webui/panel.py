@@ -73,6 +73,7 @@ def build(defaults: Settings, *, name: str) -> ScriptPanel:
             list(METHODS), value=defaults.method, label="How heads and layers become one map"
         ),
     }
+    word_readout = gr.HTML(elem_classes=["uv-readout"])
     with gr.Tabs():
         with gr.Tab("U-Net features"):
             features, feature_readout = ui.feature_controls(defaults.features, dumps=True)
@@ -90,7 +91,7 @@ def build(defaults: Settings, *, name: str) -> ScriptPanel:
         component.elem_id = component.elem_id or f"{name}_{path.replace('.', '_')}"
         # ui-config.json goes by labels, and would give one section's value to another (ui_loadsave.py:36).
         component.do_not_save_to_config = True
-    return ScriptPanel(ui.Panel(all_fields, feature_readout, attention_readout), layers)
+    return ScriptPanel(ui.Panel(all_fields, feature_readout, attention_readout, word_readout), layers)
 
 
 def connect(panel: ScriptPanel, around: Mapping[str, Any]) -> None:
