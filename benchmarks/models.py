@@ -16,6 +16,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from lib_unet_viz.capture import Call, Row
+from lib_unet_viz.trace import Half
 
 _XL = {
     "block_out_channels": (320, 640, 1280),
@@ -31,6 +32,7 @@ _XL = {
 }
 _SD2 = {"attention_head_dim": (5, 10, 20, 20), "cross_attention_dim": 1024, "use_linear_projection": True}
 TOKENS = 77
+HALVES: tuple[Half, ...] = ("uncond", "cond")
 
 
 @dataclass(frozen=True)
@@ -79,25 +81,34 @@ def build(model: Model, *, device: str, dtype: torch.dtype) -> nn.Module:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the U-Net is called with, a batch of two as classifier-free guidance makes it: uncond, cond."""
+    """What the U-Net is called with, a batch as classifier-free guidance makes it: uncond rows, cond rows."""
 
     latent: Tensor
     context: Tensor
     added: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, model: Model, size: tuple[int, int], *, device: str, dtype: torch.dtype) -> Inputs:
+    def of(
+        cls,
+        model: Model,
+        size: tuple[int, int],
+        *,
+        device: str,
+        dtype: torch.dtype,
+        pictures: int = 1,
+    ) -> Inputs:
+        rows = 2 * pictures
         made = torch.Generator().manual_seed(0)
 
         def noise(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=made).to(device, dtype)
 
-        context = noise(2, TOKENS, int(model.config["cross_attention_dim"]))
+        context = noise(rows, TOKENS, int(model.config["cross_attention_dim"]))
         added = {}
         if "addition_embed_type" in model.config:
-            sizes = torch.tensor([[model.pixels, model.pixels, 0, 0, model.pixels, model.pixels]] * 2)
-            added = {"text_embeds": noise(2, 1280), "time_ids": sizes.to(device, dtype)}
-        return cls(noise(2, 4, *size), context, added)
+            sizes = torch.tensor([[model.pixels, model.pixels, 0, 0, model.pixels, model.pixels]] * rows)
+            added = {"text_embeds": noise(rows, 1280), "time_ids": sizes.to(device, dtype)}
+        return cls(noise(rows, 4, *size), context, added)
 
     def run(self, unet: nn.Module, *, steps: int) -> None:
         """So many calls, with the timesteps of a run of 20."""
@@ -107,11 +118,12 @@ class Inputs:
 
 
 class Calls:
-    """Says what each call is: the step it comes at, the latent's size, the rows uncond and cond."""
+    """Says what each call is: the step it comes at, the latent's size, its rows."""
 
-    def __init__(self, size: tuple[int, int], steps: int) -> None:
+    def __init__(self, size: tuple[int, int], steps: int, *, pictures: int = 1) -> None:
         self._size, self._steps, self._step = size, steps, -1
+        self._rows = tuple(Row(at, half) for half in HALVES for at in range(pictures))
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         self._step += 1
-        return Call(self._step, self._steps, 1.0, (Row(0, "uncond"), Row(0, "cond")), self._size)
+        return Call(self._step, self._steps, 1.0, self._rows, self._size)

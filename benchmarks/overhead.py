@@ -310,7 +310,7 @@ def _bytes(tensors: list[torch.Tensor]) -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=[*MODELS, "all"], default="sd15")
-    parser.add_argument("--size", type=_size, help="the latent's, as 64 or 64x96 (height x width)")
+    parser.add_argument("--size", type=shape, help="the latent's, as 64 or 64x96 (height x width)")
     parser.add_argument("--steps", type=int, default=1, help="calls of a run")
     parser.add_argument("--repeat", type=int, default=5, help="turns")
     parser.add_argument(
@@ -324,7 +324,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _size(text: str) -> tuple[int, int]:
+def shape(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
     return int(height), int(width or height)
 
