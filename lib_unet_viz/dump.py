@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from lib_unet_viz.capture import BudgetError
 from lib_unet_viz.trace import AXES, AttentionMap, FeatureMap, Key, Stored, Trace
@@ -34,7 +35,6 @@ from lib_unet_viz.trace import AXES, AttentionMap, FeatureMap, Key, Stored, Trac
 FORMAT = 1
 _ENTRY = "unet_viz"
 _PICTURE = "picture"
-_DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.uint8: "U8"}
 
 
 class DumpError(ValueError):
@@ -75,7 +75,7 @@ def save_trace(
     except (TypeError, ValueError) as error:
         raise DumpError(f"the trace's meta cannot be written as JSON: {error}") from error
     with _replacing(path) as temporary:
-        _write(temporary, tensors, {_ENTRY: text})
+        save_file(tensors, temporary, metadata={_ENTRY: text})
     return path
 
 
@@ -122,27 +122,6 @@ def _version() -> str:
     import lib_unet_viz
 
     return str(getattr(lib_unet_viz, "__version__", "unknown"))
-
-
-def _write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
-    """As the safetensors format says: the header's length, the header in JSON, the numbers one after another.
-
-    The library's own `save_file` makes a copy of every tensor first, which takes as long as writing.
-    """
-    # Wider numbers first, so that each tensor lies at a multiple of its numbers' width.
-    ordered = sorted(tensors.items(), key=lambda item: -item[1].element_size())
-    header: dict[str, Any] = {"__metadata__": dict(metadata)}
-    end = 0
-    for name, tensor in ordered:
-        start, end = end, end + tensor.numel() * tensor.element_size()
-        dtype = _DTYPES[tensor.dtype]
-        header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for _, tensor in ordered:
-            file.write(tensor.numpy().data)
 
 
 @contextmanager

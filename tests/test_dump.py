@@ -115,11 +115,11 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     path = save_trace(made(), tmp_path / "one")
     before = path.read_bytes()
 
-    def interrupted(path: Path, tensors: Any, metadata: Any) -> None:
+    def interrupted(tensors: Any, path: Path, metadata: Any) -> None:
         path.write_bytes(b"half of it")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dump, "_write", interrupted)
+    monkeypatch.setattr(dump, "save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_trace(made(), path)
     assert path.read_bytes() == before
