@@ -18,7 +18,8 @@ from lib_unet_viz.unet import AttentionSite, Block, Size, UNet, halved
 
 _PER_WEIGHING, _PER_TELLING = 260, 230  # a probability in a mean or a map; one in an informed mean
 _PER_COPY, _PER_TURN = 35, 100  # a number kept; one kept in another order of axes
-_PER_PART, _PER_MODULE = 6e6, 1.5e6  # a map of one row; a module of the U-Net, whatever its size
+_PER_FEATURE, _PER_MODULE = 3.5e6, 1.5e6  # a block's output; a module of the U-Net, whatever its size
+_PER_PART = {"QK": 8e6, "VQK": 3e6, "Q": 2e6, "K": 2e6}  # a map of one row, whatever its size
 _CACHED = 2**22  # values; each of a larger table costs twice as much
 
 
@@ -52,7 +53,7 @@ def _rows(capture: Capture, total: int) -> int:
 
 
 def _copies(block: Block, size: Size) -> float:
-    return math.prod(block.shapes(size)[1]) * _PER_COPY + _PER_PART
+    return math.prod(block.shapes(size)[1]) * _PER_COPY + _PER_FEATURE
 
 
 def _looking(site: AttentionSite, capture: Capture, size: Size, tokens: int) -> float:
@@ -70,7 +71,7 @@ def _looking(site: AttentionSite, capture: Capture, size: Size, tokens: int) -> 
         "Q": turned,
         "K": keys * site.channels * _PER_COPY,
     }
-    return sum(each[what] + _PER_PART for what in capture.what)
+    return sum(each[what] + _PER_PART[what] for what in capture.what)
 
 
 def _plain(unet: UNet, size: Size, tokens: int) -> float:
