@@ -83,6 +83,10 @@ class _Mixing:
         of_source = functional.pad(self.of_source, (0, more[1], 0, more[0]))
         return _Mixing(of_source, functional.pad(self.of_target, (0, more[1]), value=1.0))
 
+    def repeated(self, times: int) -> _Mixing:
+        """For contexts that the host has made longer by repeating them as a whole."""
+        return _Mixing(torch.block_diag(*[self.of_source] * times), self.of_target.repeat(times))
+
 
 @dataclass(frozen=True)
 class _Pair:
@@ -100,13 +104,15 @@ class Editing:
 
     `masks` has, image by image, each blended step (from 1) and its mask, bool (y, x) of the latent's size.
 
+    repeats: the host makes contexts longer by repeating them, not by padding.
+
     Raises, when made, SpecError for blocks that the model lacks; during a forward, EditError where a target
     comes without its source, or rows or positions are not those of whole pictures.
     """
 
-    def __init__(self, unet: UNet | nn.Module, plan: Plan, *, calls: Calls) -> None:
+    def __init__(self, unet: UNet | nn.Module, plan: Plan, *, calls: Calls, repeats: bool = False) -> None:
         self.plan = plan
-        self._calls = calls
+        self._calls, self._repeats = calls, repeats
         self._hooks = ExitStack()
         self._call: Call | None = None
         self._pairs: list[_Pair] = []
@@ -264,6 +270,8 @@ class Editing:
             raise EditError(
                 f"the model reads {tokens} tokens, but the prompts have {max(mixing.of_source.shape)}"
             )
+        if self._repeats and not any(tokens % length for length in mixing.of_source.shape):
+            return mixing.repeated(tokens // len(mixing.of_source))
         return mixing.longer(tokens, tokens)
 
     def _look(
