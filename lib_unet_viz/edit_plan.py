@@ -95,7 +95,9 @@ def _value(name: str, given: Any, read: Callable[[Any], object]) -> Any:
         read(value)
     except ValueError as error:
         reason = (
-            f"{given!r} is neither a number nor JSON" if isinstance(error, json.JSONDecodeError) else error
+            f"{given!r} is neither a number nor JSON, as 0.8 or [0.2, 0.8]"
+            if isinstance(error, json.JSONDecodeError)
+            else error
         )
         raise SettingsError(f"edit.{name}: {reason}") from None
     return value

@@ -8,6 +8,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from lib_unet_viz import edit_words
 from lib_unet_viz.capture import Capture, estimate
 from lib_unet_viz.grammar import SpecError
 from lib_unet_viz.layer_prompt import LayerPrompt
@@ -15,6 +16,9 @@ from lib_unet_viz.layer_prompt import LayerPrompt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from lib_unet_viz.edit import Plan
+    from lib_unet_viz.edit_plan import Request
+    from lib_unet_viz.edit_words import Column, Words
     from lib_unet_viz.settings import AttentionSettings, FeatureSettings
     from lib_unet_viz.unet import AttentionSite, Block, UNet
 
@@ -88,6 +92,44 @@ def _reading_row(block: Block, texts: Sequence[str]) -> list[str]:
         return [block.name, *(text if text.strip() else "nothing" for text in texts)]
     unread = f"{block.name} has no cross-attention: a prompt there changes nothing"
     return [block.name, unread, *("" for _ in texts[1:])]
+
+
+def edit(request: Request, plan: Plan, unet: UNet | None = None) -> str:
+    """Each target of an edit, token by token beside the source, and what keeps the source's attention.
+
+    unet: to count the blocks in, and to find those that it lacks; that becomes a message with a caret.
+    """
+    try:
+        facts = edit_words.facts(plan, unet)
+    except SpecError as error:
+        return problem(error)
+    targets = "".join(_target(request, plan, number) for number in range(1, plan.pictures))
+    return f'<div class="uv-edit">{targets}{note(" · ".join(facts))}</div>'
+
+
+def _target(request: Request, plan: Plan, number: int) -> str:
+    columns = "".join(_column(column) for column in edit_words.columns(plan.targets[number - 1]))
+    name = "Target" if plan.pictures == 2 else f"Target {number}"
+    title = f"<b>{name}</b> <q>{escape(request.targets[number - 1].prompt)}</q>"
+    sides = '<div class="uv-sides"><span>source</span><span>target</span></div>'
+    return (
+        f'<section><p class="uv-target">{title}</p><div class="uv-words">{sides}{columns}</div>'
+        f"{note(edit_words.blended(plan, number))}</section>"
+    )
+
+
+def _column(column: Column) -> str:
+    """A token a box, those of a word close together."""
+    sides = "".join(f"<span>{_boxes(words)}</span>" for words in (column.source, column.target))
+    marks = escape(" ".join(column.marks))
+    weighted = " uv-weighted" if column.strength != 1 else ""
+    return f'<div class="uv-fate-{column.fate}{weighted}">{sides}<small>{marks}</small></div>'
+
+
+def _boxes(words: Words) -> str:
+    return "".join(
+        f"<span>{''.join(f'<kbd>{escape(token)}</kbd>' for token in word)}</span>" for word in words
+    )
 
 
 def problem(error: BaseException | str) -> str:

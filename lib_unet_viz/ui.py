@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -43,6 +45,7 @@ _WORDS = {
     "attention.parts": PARTS,
     "attention.kinds": KINDS,
 }
+_AS_JSON = ("edit.cross_steps", "edit.self_steps")  # a number, a list or a mapping, in a text box
 
 
 def known(function: Callable[..., Any], **wanted: Any) -> dict[str, Any]:
@@ -94,13 +97,22 @@ def from_values(values: Mapping[str, Any]) -> Settings:
         place = nested
         for step in above:
             place = place.setdefault(step, {})
-        words = _WORDS.get(path)
-        place[name] = [words[word] for word in words if word in value] if words else value
+        place[name] = _meant(path, value)
     for part in ("features", "attention", "difference"):
         color = nested.get(part, {}).get("color", {})
         if "formulas" in color:
             color["formulas"] = list(color["formulas"].values())
     return Settings.from_dict(nested)
+
+
+def _meant(path: str, value: Any) -> Any:
+    """The setting that a component's value says; where a text is no JSON, `edit_plan` says so in its time."""
+    if path in _WORDS:
+        return [meant for word, meant in _WORDS[path].items() if word in value]
+    if path in _AS_JSON and isinstance(value, str):
+        with suppress(ValueError):
+            return json.loads(value)
+    return value
 
 
 def settings_panel(defaults: Settings) -> Panel:
@@ -134,8 +146,11 @@ def shown_value(settings: Settings, path: str) -> Any:
     value: Any = settings
     for name in path.split("."):
         value = value[int(name)] if name.isdigit() else getattr(value, name)
-    words = _WORDS.get(path)
-    return [word for word, meant in words.items() if meant in value] if words else value
+    if path in _WORDS:
+        return [word for word, meant in _WORDS[path].items() if meant in value]
+    if path in _AS_JSON and not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return value
 
 
 def feature_controls(defaults: FeatureSettings, *, dumps: bool = False) -> tuple[dict[str, Any], Any]:

@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = "lib_unet_viz"
 ROOT = Path(__file__).parents[1] / PACKAGE
-OUTSIDE_CORE = ("hosts", "ui", "app", "cli", "demo", "webui", "__main__")
+OUTSIDE_CORE = ("hosts", "ui", "ui_edit", "app", "cli", "demo", "webui", "__main__")
 MODULES = sorted(
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
     for path in ROOT.rglob("*.py")
@@ -29,9 +29,9 @@ ROOMS = (
     {"unet", "tokens", "alignment", "color", "capture"},
     {"record", "taps", "settings", "contexts"},
     {"render", "montage", "bars", "lettering", "sheets", "naming", "readout", "dump", "heatmap", "edit"}
-    | {"aggregation", "self_attention", "segmentation", "local_blend", "edit_plan"},
+    | {"aggregation", "self_attention", "segmentation", "local_blend", "edit_plan", "edit_words"},
     {"difference", "sweep", "edit_sheets"},
-    {"ui", "vxa", "asking"},
+    {"ui", "ui_edit", "vxa", "asking"},
     {"hosts", "demo"},
     {"app"},
     {"cli", "webui", "__main__"},

@@ -45,6 +45,26 @@ PARTS_CSS = """
 .uv-gallery .grid-container { grid-template-rows: none !important; grid-auto-rows: auto !important; height:
   auto; }
 .uv-gallery .caption-label { max-width: 100%; }
+.uv-edit section { margin: 0.5rem 0 0.7rem; }
+.uv-edit .uv-target { margin: 0 0 0.35rem; font-size: 0.95rem; overflow-wrap: anywhere; }
+.uv-edit .uv-target q { quotes: "“" "”"; }
+.uv-words { display: flex; flex-wrap: wrap; gap: 0.45rem 0.3rem; }
+.uv-words > div { display: grid; grid-template-rows: 1.6rem 1.6rem auto; row-gap: 3px; text-align: center; }
+.uv-words > div > span { display: flex; justify-content: center; align-items: center; gap: 0.35em;
+  min-width: 1.9rem; padding: 0 0.4rem; border-radius: 5px; font-size: 0.88rem; white-space: nowrap;
+  border: 1px solid transparent; background: rgba(128, 128, 128, 0.1); }
+.uv-words > div > span:empty { background: none; border: 1px dashed rgba(128, 128, 128, 0.45); }
+.uv-words .uv-sides > span { justify-content: flex-end; background: none; padding-left: 0; opacity: 0.65;
+  font-size: 0.82rem; }
+.uv-words kbd { all: unset; padding: 0 1px; }
+.uv-words kbd + kbd { border-left: 1px solid rgba(128, 128, 128, 0.55); }
+.uv-words small { font-size: 0.72rem; line-height: 1.1; opacity: 0.85; }
+.uv-fate-kept > span { opacity: 0.8; }
+.uv-fate-swapped > span:nth-child(2) { background: rgba(13, 148, 136, 0.22); border-color: #0d9488; }
+.uv-fate-new > span:nth-child(2) { background: rgba(59, 130, 246, 0.2); border-color: #3b82f6; }
+.uv-fate-dropped > span:first-child { background: rgba(234, 88, 12, 0.14); border-color: #ea580c;
+  text-decoration: line-through; }
+.uv-weighted > span:nth-child(2) { font-weight: 700; opacity: 1; border-color: currentColor; }
 """
 CSS = (
     PARTS_CSS
