@@ -248,7 +248,7 @@ def read(prompt: str, settings: EditSettings, *, steps: int) -> Request:
     """
     request = Request.of(_without_networks([prompt])[0], settings)
     for text in request.prompts:
-        if _TAG.search(prompt):
+        if _TAG.search(text):
             raise SettingsError(
                 f"{text!r}: <lora:…> and the like act on source and targets alike: write them into the prompt"
             )

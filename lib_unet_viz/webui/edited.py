@@ -1,4 +1,4 @@
-"""A generation with edits of its prompt: source and targets as pictures, and what became of them as sheets."""
+"""A generation with edits of its prompt: source and targets as pictures, then sheets of what changed."""
 
 from __future__ import annotations
 
