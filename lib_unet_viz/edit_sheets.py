@@ -99,7 +99,7 @@ class Case:
 
     along: str
     percent: int
-    settings: EditSettings
+    settings: EditSettings = field(compare=False)  # may hold lists
 
 
 def cases(

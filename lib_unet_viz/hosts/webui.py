@@ -173,11 +173,11 @@ class Generation:
             self._attempt(EditRun.check_prompts, self.edit)
 
     def before_sampling(self, latents: Any) -> None:
-        """Encode what only some blocks read; blend what the first pass made (latents) for the hires pass."""
+        """Encode what only some blocks read; make what an edit starts from alike. latents: as they are yet."""
         if self.layers is not None:
             self._attempt(lambda layers: layers.encode(hires=self._hires), self.layers)
-        if self.edit is not None and self._hires:
-            self._attempt(lambda edit: edit.blend(latents), self.edit)
+        if self.edit is not None:
+            self._attempt(lambda edit: edit.begin(latents), self.edit)
 
     def after_sampling(self, latents: Any) -> None:
         """Blend the last step of an edit."""

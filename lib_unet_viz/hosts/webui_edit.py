@@ -133,6 +133,18 @@ class EditRun:
 
     # During the run.
 
+    def begin(self, latents: Any) -> None:
+        """Before each sampling: what the first pass made is blended for the hires pass; in img2img, targets
+        start from the source's latent, of which the autoencoder draws one for each (sd_samplers_common.py,
+        images_tensor_to_samples).
+        """
+        if getattr(self.p, "is_hr_pass", False):
+            self.blend(latents)
+        for name in ("init_latent", "image_conditioning"):
+            start = getattr(self.p, name, None)
+            if isinstance(start, Tensor):
+                start.copy_(start[:1].clone())
+
     def install(self, unet: UNet, denoiser: Any, calls: Calls, *, hires: bool) -> None:
         """Act on this U-Net until `remove`, and on the sampler's tensor until `close`."""
         if webui_steps.sampler_kind(denoiser.sampler) == "adaptive":
