@@ -173,7 +173,7 @@ class Generation:
             self._attempt(EditRun.check_prompts, self.edit)
 
     def before_sampling(self, latents: Any) -> None:
-        """Encode what only some blocks read; make what an edit starts from alike. latents: as they are yet."""
+        """Encode what only some blocks read; make what an edit begins with alike. latents: as they are."""
         if self.layers is not None:
             self._attempt(lambda layers: layers.encode(hires=self._hires), self.layers)
         if self.edit is not None:

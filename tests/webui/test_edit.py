@@ -1,11 +1,9 @@
-"""In a real webui: the source's picture is its plain picture, targets differ where they may, and nothing stays."""
+"""In a real webui: the source is its plain picture, targets differ where they may, and nothing is left behind."""
 
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
