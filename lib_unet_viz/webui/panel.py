@@ -18,6 +18,7 @@ from lib_unet_viz.hosts.webui_loaded import FACTOR, loaded_unet
 from lib_unet_viz.layer_prompt import OPEN
 from lib_unet_viz.settings import EditSettings, OutputSettings, Settings, SettingsError, Sweep
 
+CSS = ".uv-columns { gap: 1.2rem !important; }"
 INFOTEXT = "U-Net Viz"  # the key under which settings travel with a picture
 LAYERS_HINT = (
     "Give blocks of the U-Net texts of their own: a (~: IN00-OUT11: cute ; M00: excellent :~) girl. "
@@ -27,6 +28,7 @@ EDIT_HINT = (
     "Your prompt is the source. Each edit makes a target of it, which keeps the source's attention, so that "
     "only what was meant changes. Every picture that you ask for becomes a batch of its source and targets."
 )
+NO_EDIT = "Write an edit: what becomes of each word is shown here."
 HINT = "Tick what you want to see, then Generate. The pictures follow yours in the gallery."
 
 
@@ -70,7 +72,7 @@ class ScriptPanel:
 
 def build(defaults: Settings, *, name: str) -> ScriptPanel:
     """Make the components; to be called in a script's `ui`. name: of their elements in the page."""
-    gr.HTML(f"<style>{PARTS_CSS}</style>{readout.note(HINT)}")
+    gr.HTML(f"<style>{PARTS_CSS}{CSS}</style>{readout.note(HINT)}")
     info = "One overlay for each word of the prompt: the part of the picture that it drove."
     fields: dict[str, Any] = {
         "heatmaps": gr.Checkbox(
@@ -134,8 +136,8 @@ def _read_edit(panel: ScriptPanel, prompt: str, steps: float | None, *values: An
     """What becomes of each word of the prompt, while it or an edit is typed."""
     try:
         edit = panel.panel.settings(values).edit
-        if not edit.enabled and not edit.edits.strip():
-            return ""
+        if not edit.edits.strip():
+            return readout.note(NO_EDIT) if edit.enabled else ""
         unet, number = present_unet(), int(steps or 1)
         request = webui_edit.read(prompt, edit, steps=number)
         plan = webui_edit.plan(request, _present_model(), steps=number)
@@ -198,13 +200,15 @@ def _edit(defaults: EditSettings) -> tuple[dict[str, Any], Any]:
         "edit.edits": ui_edit.edits_box(defaults.edits),
     }
     shown = gr.HTML(elem_classes=["uv-readout"])
-    with gr.Row():
-        with gr.Column():
+    info = "Also draw the first target with the source's attention in 0 % to 100 % of them."
+    with gr.Row(elem_classes=["uv-columns"]):
+        with gr.Column(min_width=200):
             fields |= ui_edit.control_controls(defaults)
-        with gr.Column():
+            fields["edit.sweep"] = gr.Radio(
+                list(get_args(Sweep)), value=defaults.sweep, label="Sweep", info=info
+            )
+        with gr.Column(min_width=200):
             fields |= ui_edit.blend_controls(defaults)
-    info = "Also draw the first picture's first target with the source's attention in 0 % to 100 % of them."
-    fields["edit.sweep"] = gr.Radio(list(get_args(Sweep)), value=defaults.sweep, label="Sweep", info=info)
     return fields, shown
 
 

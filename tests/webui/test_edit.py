@@ -1,4 +1,4 @@
-"""In a real webui: the source is its plain picture, targets differ where they may, and nothing is left behind."""
+"""In a real webui: an edit's source is its plain picture, targets differ where they may, nothing is left."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from safetensors.torch import load
 from webui.data import EMBEDDING, INPAINTING, LORA
 from webui.recording import asking, assert_same_pictures, merged, stand_in
 from webui.serving import DEFAULTS, Generated, Pixels, Webui, encoded_image
+from webui.test_page import PROMPT, choose_script, field, generate, opened, shoot, thumbnails, tick, write
 
 SWAP = "circle -> star"
 TARGET = "a big red star and a small blue square"
@@ -260,3 +261,35 @@ def test_a_targets_infotext_brings_back_the_run(webui: Webui) -> None:
     assert "U-Net Viz source" not in source
     assert f"U-Net Viz source: {fields('Euler')['prompt']}" in target
     assert "U-Net Viz hires source: a small red circle" in target
+
+
+# In the page.
+
+
+def test_the_page_says_what_becomes_of_each_word_and_brings_a_run_back(webui: Webui, browser: Any) -> None:
+    for page in opened(webui, browser):
+        choose_script(page)
+        page.locator("#tab_txt2img button:visible", has_text="Edit").first.click()
+        tick(page, "edit.enabled")
+        write(page, "edit.edits", "moon -> star")
+        shown = page.locator("#tab_txt2img .uv-readout:visible").last
+        page.wait_for_function("document.body.innerText.includes('does not hold these words')")
+        write(page, "edit.edits", SWAP)
+        page.wait_for_function("document.body.innerText.includes('swapped')")
+        assert TARGET in shown.inner_text()
+        shoot(page, "edit")
+        generate(page)
+        assert thumbnails(page).count() == 5  # grid, source, target, comparison, mask
+        thumbnails(page).nth(2).click()
+        page.wait_for_timeout(800)
+        page.locator("#txt2img_prompt textarea").fill(_infotext(page))
+        write(page, "edit.edits", "")
+        page.locator("#paste").first.click()
+        page.wait_for_function(f"document.querySelector('#txt2img_prompt textarea').value === {PROMPT!r}")
+        assert field(page, "edit.edits").locator("textarea").input_value() == SWAP
+
+
+def _infotext(page: Any) -> str:
+    text: str = page.locator("#html_info_txt2img p").first.inner_text()
+    assert text.startswith(TARGET)
+    return text
