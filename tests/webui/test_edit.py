@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load
 
-from webui.data import EMBEDDING, INPAINTING, LORA
+from webui.data import EMBEDDING, HYPERNETWORK, INPAINTING, LORA, OTHER
 from webui.recording import asking, assert_same_pictures, merged, stand_in
 from webui.serving import DEFAULTS, Generated, Pixels, Webui, encoded_image
 from webui.test_page import PROMPT, choose_script, field, generate, opened, shoot, thumbnails, tick, write
@@ -45,13 +45,16 @@ CASES: dict[str, dict[str, Any]] = {
     "BREAK": {"prompt": "a big red circle BREAK a small blue square"},
     "LoRA": {"prompt": f"a big red circle <lora:{LORA}:1> and a star"},
     "embedding": {"prompt": f"a big red circle {EMBEDDING}"},
+    "hypernetwork": {"prompt": f"a big red circle and a star <hypernet:{HYPERNETWORK}:1>"},
+    "refiner": {"refiner_checkpoint": OTHER, "refiner_switch_at": 0.5},
     "72x96": {"width": 72, "height": 96},
     "hires": HIRES,
+    "hires pixels": {**HIRES, "hr_upscaler": "Lanczos"},
     "hires prompt": {**HIRES, "hr_prompt": "a small red circle", "hr_negative_prompt": "blue"},
 }
 EXACT = [
     "Euler", "Euler a", "DPM++ 2M", "DPM++ SDE", "Heun", "DDIM", "PLMS", "UniPC", "Restart",
-    "batch", "halves apart", "NGMS", "CFG 1", "negative of another length", "LoRA", "72x96", "hires",
+    "batch", "halves apart", "NGMS", "CFG 1", "negative of another length", "LoRA", "refiner", "72x96", "hires",
 ]  # fmt: skip
 
 
