@@ -178,8 +178,9 @@ class EditRun:
     def blend(self, latents: Any) -> None:
         """Blend the batch's latents in place, by the masks of the last call. Decoded pictures stay."""
         if self._present is not None and isinstance(latents, Tensor):
-            first = self.p.iteration * self.p.batch_size
-            latents.copy_(self._present.blend(latents, first=first))
+            blended = self._present.blend(latents, first=self.p.iteration * self.p.batch_size)
+            if blended is not latents:
+                latents.copy_(blended)
 
     def end_call(self, denoised: Tensor) -> None:
         """After a call of the hires pass: its last latents are decoded before any script sees them

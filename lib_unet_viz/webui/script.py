@@ -143,7 +143,7 @@ class AlwaysOn(_Script):
         generation.__exit__(None, None, None)
         if isinstance(generation, webui.Generation):
             settings = generation.settings
-            if _driven(p) and settings.output.show and not axes.varied(p):
+            if settings.enabled and _driven(p) and settings.output.show and not axes.varied(p):
                 generation.trace.notes.append(APART)
                 settings = replace(settings, output=replace(settings.output, show=False))
             results.add(processed, p, generation.trace, settings)

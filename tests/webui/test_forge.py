@@ -354,9 +354,12 @@ EDITED: dict[str, dict[str, Any]] = {
 }
 
 
-def edited(running: Webui, edits: str, **fields: Any) -> list[Any]:
-    """Pixels of each source and target; the blend is off, as random numbers attend everywhere alike."""
-    settings = {"edit": {"edits": edits, "blend": False}, "output": {"show": False, "save": False}}
+def edited(
+    running: Webui, edits: str, *, blend: bool = False, threshold: float = 0.3, **fields: Any
+) -> list[Any]:
+    """Pixels of each source and target."""
+    edit = {"edits": edits, "blend": blend, "threshold": threshold}
+    settings = {"edit": edit, "output": {"show": False, "save": False}}
     made = generate(running, prompt=CAT, **fields, **asking("dropdown", settings))
     return made.pixels()[int(made.info["index_of_first_image"]) :]
 
@@ -375,6 +378,13 @@ def test_an_edits_source_is_its_plain_picture(running: Webui, name: str) -> None
         assert apart(swapped[2 * at], picture) <= 1
         assert apart(swapped[2 * at + 1], picture) > 1
         assert apart(same[2 * at + 1], same[2 * at]) <= 1
+
+
+def test_outside_the_mask_a_target_is_its_source(running: Webui) -> None:
+    """No map is above its own maximum, so that the mask is empty."""
+    for case in ({}, {"sampler_name": "Heun", "steps": 3}):
+        source, target = edited(running, "cat -> dog", blend=True, threshold=1, **case)
+        np.testing.assert_array_equal(source, target)
 
 
 @pytest.mark.parametrize(
