@@ -54,7 +54,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 EXACT = [
     "Euler", "Euler a", "DPM++ 2M", "DPM++ SDE", "Heun", "DDIM", "PLMS", "UniPC", "Restart",
-    "batch", "halves apart", "NGMS", "CFG 1", "negative of another length", "LoRA", "refiner", "72x96", "hires",
+    "batch", "halves apart", "NGMS", "CFG 1", "negative of another length", "LoRA", "refiner",
+    "72x96", "hires",
 ]  # fmt: skip
 
 
