@@ -369,17 +369,17 @@ def apart(one: Any, other: Any) -> int:
 
 
 @pytest.mark.parametrize("name", EDITED)
-@pytest.mark.usefixtures("_nothing_is_left")
 def test_an_edits_source_is_its_plain_picture(running: Webui, name: str) -> None:
     without = generate(running, prompt=CAT, **EDITED[name]).pixels()
-    swapped, same = (edited(running, edits, **EDITED[name]) for edits in ("cat -> dog", "cat -> cat"))
+    made = edited(running, "cat -> dog\n---\ncat -> cat", **EDITED[name])
     wanted = without[-EDITED[name].get("batch_size", 1) :]
-    for at, picture in enumerate(wanted):
-        assert apart(swapped[2 * at], picture) <= 1
-        assert apart(swapped[2 * at + 1], picture) > 1
-        assert apart(same[2 * at + 1], same[2 * at]) <= 1
+    for picture, source, swapped, same in zip(wanted, made[::3], made[1::3], made[2::3], strict=True):
+        assert apart(source, picture) <= 1
+        assert apart(swapped, source) > 1
+        assert apart(same, source) <= 1
 
 
+@pytest.mark.usefixtures("_nothing_is_left")
 def test_outside_the_mask_a_target_is_its_source(running: Webui) -> None:
     """No map is above its own maximum, so that the mask is empty."""
     for case in ({}, {"sampler_name": "Heun", "steps": 3}):
