@@ -18,7 +18,7 @@ from test_webui_glue import Request, hooks, in_batches, modules, together, witho
 from torch import Tensor, nn
 
 from lib_unet_viz.grammar import SpecError
-from lib_unet_viz.settings import EditSettings, Settings, SettingsError
+from lib_unet_viz.settings import DifferenceSettings, EditSettings, Settings, SettingsError
 from lib_unet_viz.tokens import BOS, EOS
 
 __all__ = ["modules"]
@@ -341,3 +341,11 @@ def test_the_script_runs_source_and_targets_and_shows_what_changed(
     ]
     assert (p.prompt, p.batch_size) == (PROMPT, 1)
     assert p.extra_generation_params["U-Net Viz source"] == [None, PROMPT]
+
+
+def test_an_edit_and_a_difference_are_two_things(p: Any) -> None:
+    from lib_unet_viz.webui import edited
+
+    settings = replace(Settings.off(), edit=SWAP, difference=DifferenceSettings(enabled=True))
+    with pytest.raises(SettingsError, match="one of layer prompts"):
+        edited.run(p, settings, {})

@@ -14,10 +14,10 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from lib_unet_viz.capture import estimate
 from lib_unet_viz.contexts import Contexts
@@ -33,7 +33,6 @@ from lib_unet_viz.settings import Settings
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet, UnsupportedModelError
 
-Acting = TypeVar("Acting", Layers, EditRun)
 # Weakly: the webui tells an always-on script nothing of a run that an exception ended (processing.py:1148).
 _running: weakref.WeakSet[Generation | Refusal] = weakref.WeakSet()
 
@@ -167,33 +166,33 @@ class Generation:
 
     def take_prompts(self) -> None:
         """Take layer prompts out of the batch's prompts, before the webui encodes them."""
-        if self.layers is not None:
-            self._attempt(self._take, self.layers)
-        if self.edit is not None:
-            self._attempt(EditRun.check_prompts, self.edit)
+        with self._attempt():
+            if self.layers is not None:
+                self.layers.take(loaded_unet(self.p.sd_model).layout)
+            if self.edit is not None:
+                self.edit.check_prompts()
 
     def before_sampling(self, latents: Any) -> None:
         """Encode what only some blocks read; make what an edit begins with alike. latents: as they are."""
-        if self.layers is not None:
-            self._attempt(lambda layers: layers.encode(hires=self._hires), self.layers)
-        if self.edit is not None:
-            self._attempt(lambda edit: edit.begin(latents), self.edit)
+        with self._attempt():
+            if self.layers is not None:
+                self.layers.encode(hires=self._hires)
+            if self.edit is not None:
+                self.edit.begin(latents)
 
     def after_sampling(self, latents: Any) -> None:
         """Blend the last step of an edit."""
-        if self.edit is not None:
-            self._attempt(lambda edit: edit.blend(latents), self.edit)
+        with self._attempt():
+            if self.edit is not None:
+                self.edit.blend(latents)
 
-    def _take(self, layers: Layers) -> None:
-        layers.take(loaded_unet(self.p.sd_model).layout)
-
-    def _attempt(self, act: Callable[[Acting], None], acting: Acting) -> None:
+    @contextmanager
+    def _attempt(self) -> Iterator[None]:
         """Problems are raised in the U-Net's call: the webui only logs what a script raises here."""
-        if self._problem is None:
-            try:
-                act(acting)
-            except Exception as error:
-                self._problem = for_request(self.p, error)
+        try:
+            yield
+        except Exception as error:
+            self._problem = self._problem or for_request(self.p, error)
 
     def _install(self, unet: UNet) -> None:
         module = unet.module

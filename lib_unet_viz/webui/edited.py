@@ -16,7 +16,7 @@ from lib_unet_viz.edit_sheets import Case, Edited
 from lib_unet_viz.hosts.webui import Generation
 from lib_unet_viz.hosts.webui_edit import EditRun
 from lib_unet_viz.hosts.webui_loaded import loaded_unet
-from lib_unet_viz.settings import EditSettings, Settings
+from lib_unet_viz.settings import EditSettings, Settings, SettingsError
 from lib_unet_viz.webui import results
 from lib_unet_viz.webui.results import Sheet
 
@@ -32,6 +32,8 @@ def run(p: Any, settings: Settings, told: Mapping[str, Any]) -> Any:
 
     Raises SettingsError, SpecError and EditError for what cannot be edited.
     """
+    if settings.difference.enabled:
+        raise SettingsError("a difference is one of layer prompts, which an edit's prompt may not have")
     edit = EditRun(p, settings.edit)
     with edit.asked():
         p.extra_generation_params.update(told, **edit.told())
