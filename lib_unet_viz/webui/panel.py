@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import gradio as gr
 
@@ -16,7 +16,7 @@ from lib_unet_viz.app.style import PARTS_CSS
 from lib_unet_viz.hosts import webui_edit
 from lib_unet_viz.hosts.webui_loaded import FACTOR, loaded_unet
 from lib_unet_viz.layer_prompt import OPEN
-from lib_unet_viz.settings import EditSettings, OutputSettings, Settings, SettingsError, Sweep
+from lib_unet_viz.settings import EditSettings, OutputSettings, Settings, SettingsError
 
 CSS = ".uv-columns { gap: 1.2rem !important; }"
 INFOTEXT = "U-Net Viz"  # the key under which settings travel with a picture
@@ -200,13 +200,10 @@ def _edit(defaults: EditSettings) -> tuple[dict[str, Any], Any]:
         "edit.edits": ui_edit.edits_box(defaults.edits),
     }
     shown = gr.HTML(elem_classes=["uv-readout"])
-    info = "Also draw the first target with the source's attention in 0 % to 100 % of them."
     with gr.Row(elem_classes=["uv-columns"]):
         with gr.Column(min_width=200):
             fields |= ui_edit.control_controls(defaults)
-            fields["edit.sweep"] = gr.Radio(
-                list(get_args(Sweep)), value=defaults.sweep, label="Sweep", info=info
-            )
+            fields |= ui_edit.sweep_controls(defaults)
         with gr.Column(min_width=200):
             fields |= ui_edit.blend_controls(defaults)
     return fields, shown
