@@ -31,6 +31,7 @@ def main() -> None:
         _generate(page)
         _panel(page)
         _gallery(page)
+        _edit(page)
         _vxa(page)
         browser.close()
 
@@ -72,6 +73,19 @@ def _gallery(page: Any) -> None:
     page.locator("#txt2img_results").screenshot(path=FOLDER / "webui-gallery.png")
     thumbnails.nth(0).click()
     page.wait_for_timeout(PAUSE)
+
+
+def _edit(page: Any) -> None:
+    panel = page.locator("#txt2img_script_container")
+    for name in ("heatmaps", "features_enabled"):
+        page.locator(f"#txt2img_unet_viz_{name} input").uncheck()
+    panel.locator("button:visible", has_text="Edit").first.click()
+    page.locator("#txt2img_unet_viz_edit_enabled input").check()
+    page.locator("#txt2img_unet_viz_edit_edits textarea").fill(
+        "circle -> star\n---\nred -> green; square * 2"
+    )
+    page.wait_for_timeout(2 * PAUSE)
+    panel.screenshot(path=FOLDER / "webui-edit.png")
 
 
 def _vxa(page: Any) -> None:

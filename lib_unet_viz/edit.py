@@ -88,6 +88,11 @@ class _Mixing:
             self.padding,
         )
 
+    def repeated(self, times: int) -> _Mixing:
+        """For contexts that the host has made longer by repeating them as a whole."""
+        repeated = torch.block_diag(*[self.of_source] * times)
+        return _Mixing(repeated, self.of_target.repeat(times), self.padding)
+
 
 @dataclass(frozen=True)
 class _Pair:
@@ -105,13 +110,15 @@ class Editing:
 
     `masks` has, image by image, each blended step (from 1) and its mask, bool (y, x) of the latent's size.
 
+    repeats: the host makes contexts longer by repeating them, not by padding.
+
     Raises, when made, SpecError for blocks that the model lacks; during a forward, EditError where a target
     comes without its source, or rows or positions are not those of whole pictures.
     """
 
-    def __init__(self, unet: UNet | nn.Module, plan: Plan, *, calls: Calls) -> None:
+    def __init__(self, unet: UNet | nn.Module, plan: Plan, *, calls: Calls, repeats: bool = False) -> None:
         self.plan = plan
-        self._calls = calls
+        self._calls, self._repeats = calls, repeats
         self._hooks = ExitStack()
         self._call: Call | None = None
         self._pairs: list[_Pair] = []
@@ -270,6 +277,8 @@ class Editing:
             raise EditError(
                 f"the model reads {tokens} tokens, but the prompts have {max(mixing.of_source.shape)}"
             )
+        if self._repeats and not any(tokens % length for length in mixing.of_source.shape):
+            return mixing.repeated(tokens // len(mixing.of_source))
         return mixing.longer(tokens)
 
     def _look(

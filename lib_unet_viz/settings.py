@@ -20,6 +20,7 @@ AttentionPart = Literal["Q", "K", "QK", "VQK"]
 Half = Literal["cond", "uncond"]
 Kind = Literal["cross", "self"]
 BlendMaps = Literal["informed", "mean"]
+Sweep = Literal["none", "steps", "blocks", "both"]
 Method = Literal["informed", "iterated", "refined", "rescaled", "daam", "vxa_best", "vxa"]  # of heat maps
 
 
@@ -112,7 +113,7 @@ class EditSettings:
     most self_size² positions (0: as many as 16 x 16 at 512 x 512 pixels). blend: keep what lies outside of
     the maps of `blend_words` (blank: those that the edits change), with what `subtract` shows; from
     blend_start (a fraction of the steps) on. blend_maps: heads weigh what they tell, or all alike as in the
-    paper.
+    paper. sweep: also draw the first target with the source's attention in 0 % to 100 % of them.
     """
 
     enabled: bool = False
@@ -127,6 +128,7 @@ class EditSettings:
     threshold: float = 0.3
     blend_start: float = 0.2
     blend_maps: BlendMaps = "informed"
+    sweep: Sweep = "none"
 
 
 @dataclass(frozen=True)

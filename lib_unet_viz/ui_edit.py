@@ -7,7 +7,7 @@ from typing import Any, get_args
 import gradio as gr
 
 from lib_unet_viz import edits, ui
-from lib_unet_viz.settings import BlendMaps, EditSettings, Settings
+from lib_unet_viz.settings import BlendMaps, EditSettings, Settings, Sweep
 
 STEPS_HINT = '0.8 · [0.2, 0.8] · {"default": 0.8, "cat": [0, 0.4]}'
 
@@ -20,7 +20,7 @@ def edit_controls(defaults: EditSettings, *, switch: bool = True) -> dict[str, A
             defaults.enabled, label="Edit: make targets of the source prompt"
         )
     fields["edit.edits"] = edits_box(defaults.edits)
-    return fields | control_controls(defaults) | blend_controls(defaults)
+    return fields | control_controls(defaults) | blend_controls(defaults) | sweep_controls(defaults)
 
 
 def edits_box(text: str, **options: Any) -> Any:
@@ -75,6 +75,13 @@ def blend_controls(defaults: EditSettings) -> dict[str, Any]:
             info="informed: heads weigh what they tell; mean: all alike, as in the paper",
         ),
     }
+
+
+def sweep_controls(defaults: EditSettings) -> dict[str, Any]:
+    """Whether a run also makes a sweep; a page with a button for it needs none of them."""
+    info = "Also draw the first target with the source's attention in 0 % to 100 % of them."
+    names = list(get_args(Sweep))
+    return {"edit.sweep": gr.Radio(names, value=defaults.sweep, label="Sweep", info=info)}
 
 
 def _line(defaults: EditSettings, name: str, label: str, info: str) -> Any:

@@ -2,7 +2,7 @@
 
 from modules import script_callbacks
 
-from lib_unet_viz.hosts import webui
+from lib_unet_viz.hosts import webui, webui_edit
 from lib_unet_viz.webui import axes, routes, tab
 from lib_unet_viz.webui.script import AlwaysOn, Dropdown, Watcher, add_options, count_tokens
 
@@ -13,6 +13,7 @@ script_callbacks.on_before_ui(axes.register)
 script_callbacks.on_before_token_counter(count_tokens)
 script_callbacks.on_cfg_denoiser(webui.before_denoiser)
 script_callbacks.on_cfg_after_cfg(webui.after_denoiser)
+script_callbacks.on_infotext_pasted(webui_edit.pasted)
 script_callbacks.on_script_unloaded(webui.forget_all)
 script_callbacks.on_app_started(routes.add)
 tab.register()

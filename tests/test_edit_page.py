@@ -39,6 +39,7 @@ CHANGED = EditSettings(
     threshold=0.5,
     blend_start=0,
     blend_maps="mean",
+    sweep="both",
 )
 
 

@@ -14,15 +14,17 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
 from lib_unet_viz.capture import estimate
 from lib_unet_viz.contexts import Contexts
+from lib_unet_viz.edit import EditError
 from lib_unet_viz.heatmap import word_captures
 from lib_unet_viz.hosts import forge, webui_layers, webui_steps, webui_text
+from lib_unet_viz.hosts.webui_edit import EditRun
 from lib_unet_viz.hosts.webui_layers import Layers
 from lib_unet_viz.hosts.webui_loaded import FACTOR, keeps_model, loaded_unet, module_of
 from lib_unet_viz.layer_prompt import OPEN
@@ -42,10 +44,10 @@ def before_denoiser(params: Any) -> None:
             generation.begin_step(params)
 
 
-def after_denoiser(_: Any = None) -> None:
+def after_denoiser(params: Any = None) -> None:
     """To be called by `on_cfg_after_cfg`: the denoiser is done with the step."""
     for generation in list(_running):
-        generation.end_step()
+        generation.end_step(params)
 
 
 def running(p: Any) -> list[Generation]:
@@ -69,10 +71,13 @@ class Generation:
 
     `trace` is filled while it runs, whatever happens to the run. Raises, when made, SpecError and BudgetError
     (before anything has run, unless the run loads another checkpoint first). layers: read layer prompts.
+    edit: edit the batches that it made `p` ask for.
     """
 
-    def __init__(self, p: Any, settings: Settings, *, layers: Layers | None = None) -> None:
-        self.p, self.settings, self.layers = p, settings, layers
+    def __init__(
+        self, p: Any, settings: Settings, *, layers: Layers | None = None, edit: EditRun | None = None
+    ) -> None:
+        self.p, self.settings, self.layers, self.edit = p, settings, layers, edit
         self.trace = Trace()
         self._recorder: Recorder | None = None
         self._known: UNet | None = None  # the U-Net of the step before: its blocks need not be found again
@@ -82,6 +87,7 @@ class Generation:
         self._present: tuple[Row, ...] | None = None
         self._rows: deque[Row] | None = None
         self._place: tuple[int, int] | None = None
+        self._reached: tuple[int, int] | None = None  # the step's, also in its further calls
         self._entries = 0
         self._described: set[tuple[int, bool]] = set()
         self._notes: list[str] = []
@@ -103,10 +109,17 @@ class Generation:
     def close(self) -> None:
         """Take part in nothing any more."""
         self.end_step()
+        if self.edit is not None:
+            self.edit.close()
         _running.discard(self)
 
     def finish(self) -> None:
-        """Complete the trace. What could not be recorded becomes a note: the picture is there anyway."""
+        """Complete the trace. What could not be recorded becomes a note: the picture is there anyway.
+
+        Raises what went wrong with an edit after the last call of the U-Net.
+        """
+        if self.edit is not None and self._problem is not None:
+            raise self._problem
         if self._recorder is not None:
             try:
                 self._recorder.finish()
@@ -123,49 +136,71 @@ class Generation:
         self.end_step()
         self._params, self._rows, self._entries = params, None, 0
         self._place = self._steps.place(params)
+        self._reached = self._place or self._reached
         try:
             if self._problem is not None:
                 raise self._problem
-            if not self.settings.enabled and not self._reading:
+            acting = "layer prompts" if self._reading else "edits" if self.edit is not None else ""
+            if not self.settings.enabled and not acting:
                 return
             unet = self._unet()
             if unet is not None:
                 self._install(unet)
-            elif self._reading:
-                raise ValueError(f"layer prompts cannot act: {self._notes[-1]}")
+            elif acting:
+                raise ValueError(f"{acting} cannot act: {self._notes[-1]}")
         except Exception as error:
             self.end_step()
             self._problem = error
             _raise_in(module_of(self.p.sd_model), error)
 
-    def end_step(self) -> None:
-        """Take the hooks off."""
+    def end_step(self, params: Any = None) -> None:
+        """Take the hooks off. params: what the webui says of a call that went well."""
         if self._recorder is not None:
             self._recorder.remove()
+        if self.edit is not None:
+            self.edit.remove()
+            if params is not None and self._params is not None:
+                self.edit.end_call(params.x)
         self._hooks.close()
         self._params = None
 
     def take_prompts(self) -> None:
         """Take layer prompts out of the batch's prompts, before the webui encodes them."""
-        self._attempt(lambda layers: layers.take(loaded_unet(self.p.sd_model).layout))
+        with self._attempt():
+            if self.layers is not None:
+                self.layers.take(loaded_unet(self.p.sd_model).layout)
+            if self.edit is not None:
+                self.edit.check_prompts()
 
-    def encode_prompts(self) -> None:
-        """Encode what only some blocks read, before the webui samples."""
-        self._attempt(lambda layers: layers.encode(hires=self._hires))
+    def before_sampling(self, latents: Any) -> None:
+        """Encode what only some blocks read; make what an edit begins with alike. latents: as they are."""
+        with self._attempt():
+            if self.layers is not None:
+                self.layers.encode(hires=self._hires)
+            if self.edit is not None:
+                self.edit.begin(latents)
 
-    def _attempt(self, act: Callable[[Layers], None]) -> None:
+    def after_sampling(self, latents: Any) -> None:
+        """Blend the last step of an edit."""
+        with self._attempt():
+            if self.edit is not None:
+                self.edit.blend(latents)
+
+    @contextmanager
+    def _attempt(self) -> Iterator[None]:
         """Problems are raised in the U-Net's call: the webui only logs what a script raises here."""
-        if self.layers is not None and self._problem is None:
-            try:
-                act(self.layers)
-            except Exception as error:
-                self._problem = for_request(self.p, error)
+        try:
+            yield
+        except Exception as error:
+            self._problem = self._problem or for_request(self.p, error)
 
     def _install(self, unet: UNet) -> None:
         module = unet.module
         self._hooks.enter_context(module.register_forward_pre_hook(self._announce, with_kwargs=True))
         if self._reading:
             self._hooks.enter_context(Contexts(unet, self._contexts, transform=webui_layers.transform))
+        if self.edit is not None:
+            self.edit.install(unet, self._params.denoiser, self._edited_call, hires=self._hires)
         if self.settings.enabled:
             if self._recorder is None:
                 self._recorder = self._new_recorder(unet)
@@ -223,6 +258,9 @@ class Generation:
             unet = loaded_unet(model)
         except (RuntimeError, UnsupportedModelError):
             return
+        if self.edit is not None:
+            with suppress(RuntimeError):  # the text encoder is not there yet
+                self.edit.check(model, unet)
         p, captures = self.p, self.captures(unet)
         images = p.n_iter * p.batch_size
         size, steps = (p.height // FACTOR, p.width // FACTOR), max(1, p.steps)
@@ -281,14 +319,24 @@ class Generation:
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         """What the U-Net's present call is."""
-        if self._place is None or self._params is None:
-            return None
+        return None if self._place is None else self._call_of(self._place, args, kwargs)
+
+    def _edited_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """The same, also for further calls of a step. Raises EditError where it cannot be told."""
+        call = None if self._reached is None else self._call_of(self._reached, args, kwargs)
+        if call is None:
+            raise EditError(
+                "another extension calls the U-Net with rows that cannot be told: nothing to edit"
+            )
+        return call
+
+    def _call_of(self, place: tuple[int, int], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         sample, rows = args[0] if args else kwargs["x"], self._present
-        if rows is None:
+        if rows is None or self._params is None:
             return None
         return Call(
-            step=self._place[0],
-            total=self._place[1],
+            step=place[0],
+            total=place[1],
             sigma=webui_steps.sigma(self._params, self.p.sd_model),
             rows=rows,
             size=(int(sample.shape[-2]), int(sample.shape[-1])),
@@ -333,7 +381,7 @@ class Refusal:
         """Raise in the U-Net's call."""
         _raise_in(module_of(self.p.sd_model), self.error)
 
-    def end_step(self) -> None:
+    def end_step(self, _: Any = None) -> None:
         """Nothing is on."""
 
     close = end_step

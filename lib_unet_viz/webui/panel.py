@@ -5,22 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from lib_unet_viz import readout, ui
+from lib_unet_viz import readout, ui, ui_edit
 from lib_unet_viz.aggregation import METHODS
 from lib_unet_viz.app.style import PARTS_CSS
+from lib_unet_viz.hosts import webui_edit
 from lib_unet_viz.hosts.webui_loaded import FACTOR, loaded_unet
 from lib_unet_viz.layer_prompt import OPEN
-from lib_unet_viz.settings import OutputSettings, Settings, SettingsError
+from lib_unet_viz.settings import EditSettings, OutputSettings, Settings, SettingsError
 
+CSS = ".uv-columns { gap: 1.2rem !important; }"
 INFOTEXT = "U-Net Viz"  # the key under which settings travel with a picture
 LAYERS_HINT = (
     "Give blocks of the U-Net texts of their own: a (~: IN00-OUT11: cute ; M00: excellent :~) girl. "
     "A difference map needs a second picture, without them, from the same seed."
 )
+EDIT_HINT = (
+    "Your prompt is the source. Each edit makes a target of it, which keeps the source's attention, so that "
+    "only what was meant changes. Every picture that you ask for becomes a batch of its source and targets."
+)
+NO_EDIT = "Write an edit: what becomes of each word is shown here."
 HINT = "Tick what you want to see, then Generate. The pictures follow yours in the gallery."
 
 
@@ -30,6 +38,7 @@ class ScriptPanel:
 
     panel: ui.Panel
     layers: Any  # where it is shown what each block reads
+    edit: Any  # where it is shown what becomes of each word
 
     @property
     def components(self) -> list[Any]:
@@ -63,7 +72,7 @@ class ScriptPanel:
 
 def build(defaults: Settings, *, name: str) -> ScriptPanel:
     """Make the components; to be called in a script's `ui`. name: of their elements in the page."""
-    gr.HTML(f"<style>{PARTS_CSS}</style>{readout.note(HINT)}")
+    gr.HTML(f"<style>{PARTS_CSS}{CSS}</style>{readout.note(HINT)}")
     info = "One overlay for each word of the prompt: the part of the picture that it drove."
     fields: dict[str, Any] = {
         "heatmaps": gr.Checkbox(
@@ -84,14 +93,18 @@ def build(defaults: Settings, *, name: str) -> ScriptPanel:
             fields["layer_prompts"] = gr.Checkbox(defaults.layer_prompts, label="Read layer prompts")
             layers = gr.HTML(elem_classes=["uv-readout"])
             difference = ui.difference_controls(defaults.difference, dumps=True)
+        with gr.Tab("Edit"):
+            gr.HTML(readout.note(EDIT_HINT))
+            edit, edit_readout = _edit(defaults.edit)
         with gr.Tab("Output"):
             output = _output(defaults)
-    all_fields = {**fields, **features, **attention, **difference, **output}
+    all_fields = {**fields, **features, **attention, **difference, **edit, **output}
     for path, component in all_fields.items():
         component.elem_id = component.elem_id or f"{name}_{path.replace('.', '_')}"
         # ui-config.json goes by labels, and would give one section's value to another (ui_loadsave.py:36).
         component.do_not_save_to_config = True
-    return ScriptPanel(ui.Panel(all_fields, feature_readout, attention_readout, word_readout), layers)
+    shown = ui.Panel(all_fields, feature_readout, attention_readout, word_readout)
+    return ScriptPanel(shown, layers, edit_readout)
 
 
 def connect(panel: ScriptPanel, around: Mapping[str, Any]) -> None:
@@ -104,6 +117,11 @@ def connect(panel: ScriptPanel, around: Mapping[str, Any]) -> None:
     prompts = [around[name] for name in ("prompt", "neg_prompt") if name in around]
     for prompt in prompts:
         ui.on_edit(prompt, _read_layers, prompts, panel.layers)
+    if "prompt" in around:
+        inputs = [around["prompt"], steps, *panel.components]
+        show = partial(_read_edit, panel)
+        for component in (around["prompt"], *panel.panel.under("edit.")):
+            ui.on_edit(component, show, inputs, panel.edit)
 
 
 def _read_layers(*prompts: str) -> str:
@@ -116,11 +134,31 @@ def _read_layers(*prompts: str) -> str:
         return readout.note(str(error))
 
 
+def _read_edit(panel: ScriptPanel, prompt: str, steps: float | None, *values: Any) -> str:
+    """What becomes of each word of the prompt, while it or an edit is typed."""
+    try:
+        edit = panel.panel.settings(values).edit
+        if not edit.edits.strip():
+            return readout.note(NO_EDIT) if edit.enabled else ""
+        unet, number = present_unet(), int(steps or 1)
+        request = webui_edit.read(prompt, edit, steps=number)
+        plan = webui_edit.plan(request, _present_model(), steps=number)
+        return readout.edit(request, plan, unet)
+    except ValueError as error:
+        return readout.problem(error)
+    except RuntimeError as error:  # no model yet
+        return readout.note(str(error))
+
+
 def present_unet() -> Any:
     """The loaded checkpoint's U-Net; never waits for one. RuntimeError where none is loaded yet."""
+    return loaded_unet(_present_model())
+
+
+def _present_model() -> Any:
     from modules import sd_models
 
-    return loaded_unet(getattr(sd_models.model_data, "sd_model", None))
+    return getattr(sd_models.model_data, "sd_model", None)
 
 
 def written(settings: Settings) -> str:
@@ -155,6 +193,22 @@ def _reader(path: str) -> Callable[[Mapping[str, Any]], Any]:
             return None
 
     return value
+
+
+def _edit(defaults: EditSettings) -> tuple[dict[str, Any], Any]:
+    """Components by path, and the one that shows the read-out."""
+    fields = {
+        "edit.enabled": gr.Checkbox(defaults.enabled, label="Edit the picture through its attention"),
+        "edit.edits": ui_edit.edits_box(defaults.edits),
+    }
+    shown = gr.HTML(elem_classes=["uv-readout"])
+    with gr.Row(elem_classes=["uv-columns"]):
+        with gr.Column(min_width=200):
+            fields |= ui_edit.control_controls(defaults)
+            fields |= ui_edit.sweep_controls(defaults)
+        with gr.Column(min_width=200):
+            fields |= ui_edit.blend_controls(defaults)
+    return fields, shown
 
 
 def _output(defaults: Settings) -> dict[str, Any]:

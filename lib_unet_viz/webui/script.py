@@ -22,7 +22,7 @@ from lib_unet_viz.hosts.webui_loaded import keeps_model, loaded_unet
 from lib_unet_viz.layer_prompt import OPEN, LayerPrompt
 from lib_unet_viz.settings import Settings, SettingsError
 from lib_unet_viz.unet import UnsupportedModelError
-from lib_unet_viz.webui import axes, compare, panel, paths, results
+from lib_unet_viz.webui import axes, compare, edited, panel, paths, results
 
 TITLE = "U-Net Viz"
 ALWAYS_ON_TITLE = f"{TITLE} (always on)"
@@ -76,6 +76,8 @@ class Dropdown(_Script):
         webui.rest()
         with _for_people(p):
             settings = self.settings(p, values)
+            if settings.edit.enabled:
+                return edited.run(p, settings, {"Script": TITLE, panel.INFOTEXT: panel.written(settings)})
             generation = webui.Generation(p, settings, layers=layers_of(p, settings))
         if not settings.enabled and not generation.has_layers:
             p.comment(f"{TITLE}: nothing was ticked, so nothing was recorded.")
@@ -121,6 +123,8 @@ class AlwaysOn(_Script):
                 settings = self.settings(p, values)
                 if settings.difference.enabled:
                     raise SettingsError(f"a difference needs two runs: choose {TITLE} in the list of scripts")
+                if settings.edit.enabled:
+                    raise SettingsError(f"an edit makes more pictures: choose {TITLE} in the list of scripts")
                 layers = layers_of(p, settings)
                 p.unet_viz_read = layers is not None
                 p.unet_viz = webui.Generation(p, settings, layers=layers)
@@ -139,7 +143,7 @@ class AlwaysOn(_Script):
         generation.__exit__(None, None, None)
         if isinstance(generation, webui.Generation):
             settings = generation.settings
-            if _driven(p) and settings.output.show and not axes.varied(p):
+            if settings.enabled and _driven(p) and settings.output.show and not axes.varied(p):
                 generation.trace.notes.append(APART)
                 settings = replace(settings, output=replace(settings.output, show=False))
             results.add(processed, p, generation.trace, settings)
@@ -167,7 +171,12 @@ class Watcher(scripts.Script):
     def process_before_every_sampling(self, p: Any, *values: Any, **more: Any) -> None:
         """After it has, before each sampling."""
         for generation in webui.running(p):
-            generation.encode_prompts()
+            generation.before_sampling(more.get("x"))
+
+    def post_sample(self, p: Any, ps: Any, *values: Any) -> None:
+        """After the last step."""
+        for generation in webui.running(p):
+            generation.after_sampling(ps.samples)
 
     def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
         """Say where the notation was read as plain text."""

@@ -338,3 +338,79 @@ def test_what_was_captured_before_an_interrupt_is_kept(running: Webui) -> None:
     assert 0 < len(steps) < 30
     assert steps == set(range(len(steps)))
     assert recorded.answer.images
+
+
+# Edits.
+
+EDITED: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "batch": {"batch_size": 2},
+    "CFG 1": {"cfg_scale": 1},
+    "Heun": {"sampler_name": "Heun", "steps": 3},
+    "DDIM": {"sampler_name": "DDIM", "steps": 4},
+    "hires": HIRES,
+    "repeated": {"negative_prompt": LONG},
+    "two calls": {"negative_prompt": LONGEST},
+}
+
+
+def edited(
+    running: Webui, edits: str, *, blend: bool = False, threshold: float = 0.3, **fields: Any
+) -> list[Any]:
+    """Pixels of each source and target."""
+    edit = {"edits": edits, "blend": blend, "threshold": threshold}
+    settings = {"edit": edit, "output": {"show": False, "save": False}}
+    made = generate(running, prompt=CAT, **fields, **asking("dropdown", settings))
+    return made.pixels()[int(made.info["index_of_first_image"]) :]
+
+
+def apart(one: Any, other: Any) -> int:
+    return int(np.abs(one.astype(int) - other.astype(int)).max())
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_an_edits_source_is_its_plain_picture(running: Webui, name: str) -> None:
+    without = generate(running, prompt=CAT, **EDITED[name]).pixels()
+    made = edited(running, "cat -> dog\n---\ncat -> cat", **EDITED[name])
+    wanted = without[-EDITED[name].get("batch_size", 1) :]
+    for picture, source, swapped, same in zip(wanted, made[::3], made[1::3], made[2::3], strict=True):
+        assert apart(source, picture) <= 1
+        assert apart(swapped, source) > 1
+        assert apart(same, source) <= 1
+
+
+@pytest.mark.usefixtures("_nothing_is_left")
+def test_outside_the_mask_a_target_is_its_source(running: Webui) -> None:
+    """No map is above its own maximum, so that the mask is empty."""
+    for case in ({}, {"sampler_name": "Heun", "steps": 3}):
+        source, target = edited(running, "cat -> dog", blend=True, threshold=1, **case)
+        np.testing.assert_array_equal(source, target)
+
+
+@pytest.mark.parametrize(
+    ("fields", "edit", "words"),
+    [
+        ({}, {"edits": "moon -> star"}, "does not hold these words"),
+        ({"prompt": f"{CAT} AND {DOG}"}, {"edits": "cat -> star"}, "AND"),
+        ({"prompt": f"{CAT} {LONG}"}, {"edits": f"+ {LONG}"}, "must have as many"),
+    ],
+)
+@pytest.mark.usefixtures("_nothing_is_left")
+def test_a_wrong_edit_is_refused(
+    running: Webui, fields: dict[str, Any], edit: dict[str, Any], words: str
+) -> None:
+    request = {**SMALL, **fields, **asking("dropdown", {"edit": edit})}
+    status, answer = running.post("/sdapi/v1/txt2img", **request)
+    assert status == 422
+    assert words in str(answer)
+
+
+def test_an_edit_has_its_sheets(running: Webui) -> None:
+    settings = {"edit": {"edits": "cat -> dog", "sweep": "steps"}}
+    made = generate(running, prompt=CAT, **asking("dropdown", settings))
+    assert len(made.images) == len(made.infotexts)
+    assert [text.rpartition("U-Net Viz sheet: ")[2][:6] for text in made.infotexts[-3:]] == [
+        "source",
+        "where ",
+        "edit f",
+    ]

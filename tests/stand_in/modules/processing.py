@@ -48,6 +48,10 @@ class Processed:
         self.extra_generation_params = p.extra_generation_params
 
 
+def get_fixed_seed(seed):
+    return 1234 if seed == -1 else seed
+
+
 def process_images(p: Any) -> Processed:
     return generate[-1](p)
 

@@ -54,6 +54,10 @@ def on_cfg_denoiser(callback, *, name=None):
     callback_map["cfg_denoiser"].append(callback)
 
 
+def on_infotext_pasted(callback, *, name=None):
+    callback_map["infotext_pasted"].append(callback)
+
+
 def on_script_unloaded(callback, *, name=None):
     callback_map["script_unloaded"].append(callback)
 

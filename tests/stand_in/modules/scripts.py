@@ -34,5 +34,8 @@ class Script:
     def process(self, p, *args):
         pass
 
+    def post_sample(self, p, ps, *args):
+        pass
+
     def postprocess(self, p, processed, *args):
         pass

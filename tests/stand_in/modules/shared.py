@@ -7,7 +7,7 @@ from typing import Any
 
 from modules.options import OptionInfo, Options
 
-__all__ = ["OptionInfo", "cmd_opts", "device", "opts", "sd_model", "state", "total_tqdm"]
+__all__ = ["OptionInfo", "cmd_opts", "device", "opts", "prompt_styles", "sd_model", "state", "total_tqdm"]
 
 cmd_opts: Any = SimpleNamespace(webui_is_non_local=False, hide_ui_dir_config=False, api=True, api_auth=None)
 opts: Any = Options(
@@ -18,7 +18,19 @@ opts: Any = Options(
     },
     set(),
 )
+prompt_styles: Any = SimpleNamespace(
+    apply_styles_to_prompt=lambda prompt, styles: ", ".join([prompt, *styles]),
+    apply_negative_styles_to_prompt=lambda prompt, styles: prompt,
+)
 sd_model: Any = None
 device: Any = "cpu"
-state: Any = SimpleNamespace(job="", begin=lambda job: None, end=lambda: None, interrupted=False)
+state: Any = SimpleNamespace(
+    job="",
+    job_count=0,
+    textinfo=None,
+    begin=lambda job: None,
+    end=lambda: None,
+    interrupted=False,
+    stopping_generation=False,
+)
 total_tqdm: Any = SimpleNamespace(clear=lambda: None)

@@ -209,6 +209,41 @@ class Raise(Switched, scripts.Script):
         self.clear()
 
 
+class Latents(Switched, scripts.Script):
+    """Keeps the latents that a sampler ends with, of each batch, as they are once all scripts are done; of a
+    hires pass, which tells decoded pictures, what its last call of the U-Net made of them.
+    """
+
+    name_ = "latents"
+    kept, denoised = [], None
+
+    def process(self, p, on):
+        Latents.kept = []
+
+    def post_sample(self, p, ps, on):
+        if on:
+            Latents.kept.append(ps.samples if hasattr(ps.samples, "shape") else Latents.denoised)
+
+    @staticmethod
+    def after_call(params):
+        Latents.denoised = params.x
+
+    @classmethod
+    def told(cls):
+        maps = {str(at): samples.contiguous() for at, samples in enumerate(cls.kept)}
+        return {"latents": base64.b64encode(safetensors.torch.save(maps)).decode()}
+
+
+class Wildcards(Switched, scripts.Script):
+    """Dynamic Prompts' way: another text for each picture of a run."""
+
+    name_ = "wildcards"
+
+    def process(self, p, on):
+        if on:
+            p.all_prompts = [f"{prompt} {number}" for number, prompt in enumerate(p.all_prompts)]
+
+
 class Blank(sd_unet.SdUnet):
     """Instead of the model's own U-Net: no module of that one is called."""
 
@@ -267,9 +302,11 @@ def probed():
 def add_routes(demo, app):
     app.add_api_route("/stand-ins/hooks", hooks, methods=["GET"])
     app.add_api_route("/stand-ins/probe", probed, methods=["GET"])
+    app.add_api_route("/stand-ins/latents", Latents.told, methods=["GET"])
 
 
 script_callbacks.on_app_started(add_routes)
 script_callbacks.on_list_unets(lambda listed: listed.append(BlankOption()))
 script_callbacks.on_cfg_denoiser(WATCH.denoiser_call)
+script_callbacks.on_cfg_after_cfg(Latents.after_call)
 script_callbacks.on_cfg_denoised(Stop.denoised)
