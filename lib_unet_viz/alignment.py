@@ -7,8 +7,9 @@ prompt-to-prompt does (Hertz et al. 2022; seq_aligner.py of google/prompt-to-pro
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 import torch
@@ -124,15 +125,16 @@ class Alignment:
         """Whether one of the prompts has it."""
         return any(_found(prompt, phrase) for prompt in (self.source, self.target))
 
-    def changed(self) -> tuple[Positions, Positions]:
-        """Tokens that the edits are about: in the source, and in the target."""
-        new = {at for at in token_module.content(self.target.tokens) if self.fate(at) != "kept"}
-        new |= set(self.strength)
-        kept = {
-            i for at in token_module.content(self.target.tokens) if at not in new for i in self.stands_for(at)
-        }
-        old = [at for at in token_module.content(self.source.tokens) if at not in kept]
-        return tuple(old), tuple(sorted(new))
+    def changed(self) -> tuple[Pair, ...]:
+        """Tokens that the edits are about, in the source and in the target, neighbours together."""
+        there = token_module.content(self.target.tokens)
+        new = {at for at in there if self.fate(at) != "kept"} | set(self.strength)
+        pairs = [
+            (tuple(sorted({i for at in run for i in self.stands_for(at)})), run) for run in _runs(there, new)
+        ]
+        known = {i for at in there for i in self.stands_for(at)}
+        olds = token_module.content(self.source.tokens)
+        return (*pairs, *((run, ()) for run in _runs(olds, set(olds) - known)))
 
     def alpha(self, windows: Windows, step: int, total: int) -> Tensor:
         """Whether a step (from 0) gives each target token the source's map, float32 (token), 0 or 1."""
@@ -193,6 +195,13 @@ def window(given: Any) -> Window:
 def within(window: Window, step: int, total: int) -> bool:
     """Whether a step (from 0) lies in a window, rounded down as google/prompt-to-prompt does."""
     return int(window[0] * total) <= step < int(window[1] * total)
+
+
+def _runs(positions: Sequence[int], chosen: Set[int]) -> Iterator[Positions]:
+    """The chosen ones among some positions, in runs without another one between."""
+    for within_run, run in groupby(positions, chosen.__contains__):
+        if within_run:
+            yield tuple(run)
 
 
 def _found(prompt: Prompt, phrase: str) -> Positions:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib_unet_viz import edits
-from lib_unet_viz.alignment import Alignment, Positions, Prompt, Window, Windows, align, window
+from lib_unet_viz.alignment import Alignment, Pair, Prompt, Window, Windows, align, window
 from lib_unet_viz.edit import Plan
 from lib_unet_viz.grammar import BlockSpec
 from lib_unet_viz.layer_prompt import OPEN
@@ -70,18 +70,24 @@ class Request:
 
     def _blend(self, targets: Sequence[Alignment]) -> Blend:
         chosen, left_out = _phrases(self.settings.blend_words), _phrases(self.settings.subtract)
+        grouped = _summed if self.settings.blend_maps == "mean" else tuple
         return Blend(
-            tuple(_places(target, chosen) if chosen else target.changed() for target in targets),
-            tuple(_places(target, left_out) for target in targets),
+            tuple(grouped(_places(target, chosen) if chosen else target.changed()) for target in targets),
+            tuple(grouped(_places(target, left_out)) for target in targets),
             self.settings.threshold,
             self.settings.blend_start,
             self.settings.blend_maps,
         )
 
 
-def _places(target: Alignment, phrases: Sequence[str]) -> tuple[Positions, Positions]:
-    found = [target.positions(phrase) for phrase in phrases]
-    return tuple(at for old, _ in found for at in old), tuple(at for _, new in found for at in new)
+def _places(target: Alignment, phrases: Sequence[str]) -> tuple[Pair, ...]:
+    return tuple(target.positions(phrase) for phrase in phrases)
+
+
+def _summed(words: Sequence[Pair]) -> tuple[Pair, ...]:
+    """All words as one, whose map is the sum of theirs, as google/prompt-to-prompt has it."""
+    sides = [tuple(at for word in words for at in word[side]) for side in (0, 1)]
+    return ((sides[0], sides[1]),) if any(sides) else ()
 
 
 def _phrases(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Literal
 
 from lib_unet_viz import tokens as token_module
-from lib_unet_viz.alignment import Alignment, Positions, Window
+from lib_unet_viz.alignment import Alignment, Pair, Window
 from lib_unet_viz.edit import Plan
 from lib_unet_viz.unet import UNet
 
@@ -47,10 +47,10 @@ def columns(target: Alignment) -> list[Column]:
     return [*found, *_dropped(target.source.tokens, rest)]
 
 
-def _spans(target: Alignment) -> list[tuple[Positions, Positions]]:
+def _spans(target: Alignment) -> list[Pair]:
     """Target tokens of one word and one fate, with the source's that they stand for."""
     word_of = [_word_numbers(prompt.tokens) for prompt in (target.source, target.target)]
-    found: list[tuple[Positions, Positions]] = []
+    found: list[Pair] = []
     for at in token_module.content(target.target.tokens):
         here = target.stands_for(at)
         old, new = found[-1] if found else ((), ())
@@ -139,10 +139,11 @@ def blended(plan: Plan, number: int) -> str:
     return f"local blend{start}: only where {words} shows may change{less}"
 
 
-def _names(target: Alignment, positions: tuple[Positions, Positions]) -> str:
+def _names(target: Alignment, pairs: Sequence[Pair]) -> str:
     """The words at these positions of both prompts, as a list."""
     found: dict[str, None] = {}
-    for prompt, places in zip((target.source, target.target), positions, strict=True):
+    for side, prompt in enumerate((target.source, target.target)):
+        places = {at for pair in pairs for at in pair[side]}
         words = token_module.words(prompt.tokens)
-        found |= {word.text: None for word in words if set(word.positions) & set(places)}
+        found |= {word.text: None for word in words if set(word.positions) & places}
     return ", ".join(found)

@@ -2,7 +2,7 @@
 
 Hertz et al. 2022, algorithm 1, lines 11 to 14, as LocalBlend of google/prompt-to-prompt has it: maps of the
 words, summed over the steps so far, 3 x 3 max-pooled, divided by their maximum, above a threshold; the union
-of the target's and the source's.
+of the target's and the source's, and of those of several words.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lib_unet_viz.alignment import Alignment, Positions
+from lib_unet_viz.alignment import Alignment, Pair
 from lib_unet_viz.attention import information
 from lib_unet_viz.settings import BlendMaps
 from lib_unet_viz.tokens import content
@@ -22,19 +22,21 @@ from lib_unet_viz.unet import Size
 
 _SIDES = (0, 1)  # of an alignment: the source, the target
 _NOTHING = 1e-9
+_Key = tuple[int, bool, int, int]  # image, whether it is wanted, side, number of the word
 
 
 @dataclass(frozen=True)
 class Blend:
     """What to blend by.
 
-    words, subtract: for each target, token positions in the source and in it; what `subtract` shows is left
-    out of the mask. threshold: of the maps, whose maximum is 1. start: fraction of the steps before the first
-    blend. maps: heads weigh what they tell (`aggregation.informed`), or all alike as in the paper.
+    words, subtract: for each target, words by their token positions in the source and in it; each word has a
+    map of its own, and what those of `subtract` show is left out of the mask. threshold: of the maps, whose
+    maximum is 1. start: fraction of the steps before the first blend. maps: heads weigh what they tell
+    (`aggregation.informed`), or all alike as in the paper.
     """
 
-    words: tuple[tuple[Positions, Positions], ...]
-    subtract: tuple[tuple[Positions, Positions], ...] = ()
+    words: tuple[tuple[Pair, ...], ...]
+    subtract: tuple[tuple[Pair, ...], ...] = ()
     threshold: float = 0.3
     start: float = 0.2
     maps: BlendMaps = "informed"
@@ -49,7 +51,7 @@ class LocalBlend:
 
     def __init__(self, blend: Blend) -> None:
         self.blend = blend
-        self._sums: dict[tuple[int, bool, int], Tensor] = {}
+        self._sums: dict[_Key, Tensor] = {}
 
     def clear(self) -> None:
         """Forget the maps, as before another pass."""
@@ -67,11 +69,11 @@ class LocalBlend:
                 paid = shown[:, content(prompt.tokens)].mean((1, 2)).clamp(min=_NOTHING)
                 weights = information(shown) / paid
             for wanted, words in ((True, blend.words), (False, blend.subtract)):
-                at = list(words[number - 1][side]) if words else []
-                if at:
-                    key = (image, wanted, side)
-                    word = torch.einsum("h,hp->p", weights, shown[:, at].sum(1)).reshape(size)
-                    self._sums[key] = self._sums[key] + word if key in self._sums else word
+                for word, pair in enumerate(words[number - 1] if words else ()):
+                    if pair[side]:
+                        key = (image, wanted, side, word)
+                        each = torch.einsum("h,hp->p", weights, shown[:, list(pair[side])].sum(1))
+                        self._sums[key] = self._sums.get(key, 0) + each.reshape(size)
 
     def mask(self, image: int, size: Size) -> Tensor:
         """Where a target may differ from its source, as seen so far: bool (y, x) at this (height, width)."""
@@ -80,9 +82,8 @@ class LocalBlend:
     def _shown(self, image: int, size: Size, *, wanted: bool) -> Tensor:
         """Where the words to blend by, or to leave out, are in a target or in its source."""
         found = torch.zeros(size, dtype=torch.bool)
-        for side in _SIDES:
-            total = self._sums.get((image, wanted, side))
-            if total is not None:
+        for key, total in self._sums.items():
+            if key[:2] == (image, wanted):
                 pooled = functional.max_pool2d(total.cpu()[None, None], 3, stride=1, padding=1)
                 large = functional.interpolate(pooled, size=size)[0, 0]
                 found |= large > self.blend.threshold * large.max()

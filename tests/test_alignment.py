@@ -38,7 +38,7 @@ def test_a_swapped_word_takes_the_other_ones_place() -> None:
     assert told(found) == ["kept", "swapped", "kept", "kept", "kept"]
     assert torch.equal(found.matrix, torch.eye(LENGTH))
     assert bool(found.mapped.all())
-    assert found.changed() == ((2,), (2,))
+    assert found.changed() == (((2,), (2,)),)
 
 
 def test_more_tokens_share_a_words_map_and_all_after_them_move() -> None:
@@ -47,7 +47,7 @@ def test_more_tokens_share_a_words_map_and_all_after_them_move() -> None:
     assert found.matrix[3].tolist() == [float(at == 4) for at in range(LENGTH)]  # here
     assert found.matrix[4].tolist() == [float(at == 5) for at in range(LENGTH)]  # EOS
     assert found.matrix[6].tolist() == [float(at == 6) for at in range(LENGTH)]  # padding, by its place
-    assert found.changed() == ((2,), (2, 3))
+    assert found.changed() == (((2,), (2, 3)),)
 
 
 def test_fewer_tokens_get_the_maps_of_all() -> None:
@@ -67,14 +67,14 @@ def test_added_words_are_new() -> None:
     assert told(found) == ["kept", "kept", "new", "new"]
     assert found.matrix[:, 3:5].sum() == 0
     assert found.mapped.tolist() == [at not in (3, 4) for at in range(LENGTH)]
-    assert found.changed() == ((), (3, 4))
+    assert found.changed() == (((), (3, 4)),)
 
 
 def test_removed_words_leave_the_others_with_their_maps() -> None:
     found = aligned("a big red cat", "big ->")
     assert told(found) == ["kept"] * 3
     assert (found.stands_for(2), found.stands_for(3)) == ((3,), (4,))
-    assert found.changed() == ((2,), ())
+    assert found.changed() == (((2,), ()),)
 
 
 def test_a_swap_holds_though_the_new_word_stands_elsewhere() -> None:
@@ -96,7 +96,12 @@ def test_a_whole_prompt_with_another_number_of_words_has_new_ones() -> None:
 def test_strengths_are_of_all_tokens_of_a_word() -> None:
     found = aligned("a lionfish", "lionfish * 2.5")
     assert found.strengths.tolist() == [2.5 if at in (2, 3) else 1.0 for at in range(LENGTH)]
-    assert found.changed() == ((2, 3), (2, 3))
+    assert found.changed() == (((2, 3), (2, 3)),)
+
+
+def test_edits_apart_from_each_other_are_words_of_their_own() -> None:
+    found = aligned("a big cat with a hat", "cat -> dog; big ->; hat * 2; + here")
+    assert found.changed() == (((3,), (2,)), ((6,), (5, 6)), ((2,), ()))
 
 
 def test_chunks_of_a_long_prompt_keep_their_borders() -> None:

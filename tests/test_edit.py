@@ -15,6 +15,7 @@ from p2p_reference import reference_edit
 from test_contexts import noise
 from torch import Tensor, nn
 
+from lib_unet_viz.alignment import Pair, Positions
 from lib_unet_viz.capture import Call, Capture, Row
 from lib_unet_viz.edit import EditError, Editing, Plan, map_size
 from lib_unet_viz.edit_plan import Request
@@ -91,16 +92,14 @@ def by_the_paper(
     model: Pipeline, plan: Plan, prompts: Sequence[str], **run: Any
 ) -> tuple[Tensor, list[Tensor]]:
     """`plan` as the reference wants it."""
-    blend = (
-        None
-        if plan.blend is None
-        else {
-            "words": [plan.blend.words[0][0], *(new for _, new in plan.blend.words)],
-            "subtract": [plan.blend.subtract[0][0], *(new for _, new in plan.blend.subtract)],
+    blend: dict[str, Any] | None = None
+    if plan.blend is not None:
+        blend = {
+            "words": summed(plan.blend.words),
+            "subtract": summed(plan.blend.subtract),
             "threshold": plan.blend.threshold,
             "start": plan.blend.start,
         }
-    )
     return reference_edit(
         model.pipe,
         prompts,
@@ -114,6 +113,12 @@ def by_the_paper(
         names=names_of(model.unet, plan.blocks),
         **run,
     )
+
+
+def summed(words: Sequence[Sequence[Pair]]) -> list[Positions]:
+    """The source's positions, which all targets share here, then those of each target."""
+    olds = {at for pairs in words for old, _ in pairs for at in old}
+    return [tuple(olds), *(tuple(at for _, new in pairs for at in new) for pairs in words)]
 
 
 def names_of(unet: UNet, blocks: BlockSpec) -> set[str]:
