@@ -30,7 +30,7 @@ def describe_batch(p: Any, meta: dict[str, Any], *, hires: bool) -> Iterator[str
     negatives = p.hr_negative_prompts if hires else p.negative_prompts
     for place, (prompt, negative) in enumerate(zip(prompts, negatives, strict=False)):
         steps = steps_of(p, hires=hires)
-        if _sub_prompts(prompt, steps)[1]:
+        if sub_prompts(prompt, steps)[1]:
             yield "the prompt changes during the run (prompt editing): words are those of its last form"
         tokens = {
             "cond": tokens_of(p.sd_model, prompt, half="cond", steps=steps),
@@ -46,7 +46,7 @@ def steps_of(p: Any, *, hires: bool) -> int:
 
 def tokens_of(model: Any, prompt: str, *, half: Half, steps: int) -> list[list[str]]:
     """The tokens of a prompt's AND-subprompts as they are at the last step; a negative prompt has but one."""
-    texts = _sub_prompts(prompt, steps)[0] if half == "cond" else [_scheduled(prompt, steps)[0]]
+    texts = sub_prompts(prompt, steps)[0] if half == "cond" else [_scheduled(prompt, steps)[0]]
     return [token_texts(model, text) for text in texts]
 
 
@@ -72,7 +72,7 @@ def _add(meta: dict[str, Any], image: int, p: Any, more: dict[str, Any]) -> None
         meta.setdefault(name, value)
 
 
-def _sub_prompts(prompt: str, steps: int) -> tuple[list[str], bool]:
+def sub_prompts(prompt: str, steps: int) -> tuple[list[str], bool]:
     """The texts that AND separates, as they are at the last step, and whether any changes before."""
     from modules import prompt_parser
 
