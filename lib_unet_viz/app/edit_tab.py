@@ -54,7 +54,7 @@ class EditTab(ABC):
     """
 
     examples: Sequence[tuple[str, str]] = ()
-    empty = EMPTY
+    label, wanted, empty = "Source prompt", "what to draw", EMPTY
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class EditTab(ABC):
             with gr.Column(scale=6, min_width=300):
                 self.prompt = gr.Textbox(
                     "",
-                    label="Source prompt",
+                    label=self.label,
                     placeholder=EXAMPLES[0][0],
                     lines=1,
                     max_lines=4,
@@ -204,7 +204,9 @@ class EditTab(ABC):
     def _asked(self, prompt: str, values: Any) -> tuple[EditSettings, dict[str, Any]]:
         """What the components say: of the edit, and of the run. Raises ValueError."""
         if not prompt.strip():
-            raise ValueError(f"The source prompt is empty. Write what to draw, for example: {EXAMPLES[0][0]}")
+            raise ValueError(
+                f"The source prompt is empty. Write {self.wanted}, for example: {EXAMPLES[0][0]}"
+            )
         count = len(self.run_settings)
         settings = replace(self.panel.settings(values[count:]).edit, enabled=True)
         return settings, self._run_of(*values[:count])

@@ -34,7 +34,7 @@ class EditUploaded(EditTab):
     settings): as in `hosts.webui_uploaded`.
     """
 
-    empty = EMPTY
+    label, wanted, empty = "Source prompt: what the picture shows", "what the picture shows", EMPTY
 
     def __init__(
         self,
