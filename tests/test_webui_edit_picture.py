@@ -320,7 +320,7 @@ def test_a_picture_is_edited_in_the_tab(
     from modules import call_queue, sd_models
 
     values = asked(tab, picture)
-    assert "No checkpoint is loaded" in tab.show_alignment(PROMPT, *values[5:])
+    assert "once a model is loaded" in tab.show_alignment(PROMPT, *values[5:])
     assert "No checkpoint is loaded" in list(tab.run_edit(PROMPT, *values))[-1][tab.status]
     sd_models.model_data.sd_model = Checkpoint(ldm_unet)
     assert "a green circle" in tab.show_alignment(PROMPT, *values[5:])

@@ -41,6 +41,7 @@ EMPTY = """
 </ul></div>
 """
 FIRST = "Write a prompt, and below it what to change: both prompts stand here side by side then."
+LATER = "Both prompts stand here side by side once a model is loaded."
 INVERSION = "How the way back to noise is found; the source prompt says what the picture shows."
 CANCELLED = "Cancelled; nothing was kept of this run."
 
@@ -160,9 +161,18 @@ class EditTab(ABC):
             settings = self.panel.settings(values).edit
             if not prompt.strip() or not settings.edits.strip():
                 return readout.note(FIRST)
+            if not self._loaded():
+                return readout.note(LATER)
             return readout.edit(*self._planned(prompt, settings), self.model().unet)
         except ValueError as error:
             return readout.problem(error)
+
+    def _loaded(self) -> bool:
+        try:
+            self.model()
+        except ValueError:  # the button says so
+            return False
+        return True
 
     def run_edit(self, prompt: str, *values: Any) -> Generator[Updates, None, None]:
         """Yield updates by component: previews of the first target, then the pictures."""

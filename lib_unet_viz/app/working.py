@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from lib_unet_viz import readout
 from lib_unet_viz.app.runs import Runs, reports
-from lib_unet_viz.hosts.pipeline import Cancelled
+from lib_unet_viz.record import Cancelled
 
 Updates = dict[Any, Any]  # by component
 

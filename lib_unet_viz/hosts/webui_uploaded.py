@@ -18,10 +18,10 @@ from lib_unet_viz.edit_plan import Request
 from lib_unet_viz.edit_sheets import Edited
 from lib_unet_viz.edit_uploaded import edit_uploaded
 from lib_unet_viz.hosts import webui_text
-from lib_unet_viz.hosts.pipeline import Cancelled
 from lib_unet_viz.hosts.webui_model import WebuiModel
 from lib_unet_viz.hosts.webui_noise import WebuiDenoiser
 from lib_unet_viz.inversion import CFG, STEPS, Method
+from lib_unet_viz.record import Cancelled
 from lib_unet_viz.settings import EditSettings, SettingsError
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.vxa import prepare
