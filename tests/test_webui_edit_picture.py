@@ -89,7 +89,7 @@ def picture() -> Image.Image:
 @pytest.fixture
 def checkpoint(modules: Any, ldm_unet: Any) -> Checkpoint:
     """It is loaded."""
-    from modules import sd_models  # type: ignore[import-not-found]
+    from modules import sd_models
 
     made = sd_models.model_data.sd_model = Checkpoint(ldm_unet)
     return made
