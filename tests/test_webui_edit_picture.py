@@ -5,7 +5,8 @@ The modules stood in for are those of test_webui_glue; a real webui is asked in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +36,12 @@ pytestmark = pytest.mark.filterwarnings(
 PROMPT = "a red circle"
 SWAP = EditSettings(enabled=True, edits="red -> green", threshold=0.5)
 STEPS = 2
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tidy() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 class Checkpoint:
