@@ -33,7 +33,25 @@ from lib_unet_viz.taps import AttentionTap, FeatureTap, Recording, Tap
 from lib_unet_viz.trace import Pass, Trace
 from lib_unet_viz.unet import UNet
 
-__all__ = ["BudgetError", "Call", "Calls", "Capture", "NothingCaptured", "Recorder", "Row", "estimate"]
+__all__ = [
+    "BudgetError",
+    "Call",
+    "Calls",
+    "Cancelled",
+    "Capture",
+    "NothingCaptured",
+    "Recorder",
+    "Row",
+    "estimate",
+]
+
+
+class Cancelled(Exception):  # noqa: N818 - a wish, not an error
+    """The person asked the run to stop; what was captured is in `trace`."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__("cancelled")
+        self.trace = trace
 
 
 class NothingCaptured(RuntimeError):

@@ -3,7 +3,7 @@
 from modules import script_callbacks
 
 from lib_unet_viz.hosts import webui, webui_edit
-from lib_unet_viz.webui import axes, routes, tab
+from lib_unet_viz.webui import axes, edit_tab, routes, tab
 from lib_unet_viz.webui.script import AlwaysOn, Dropdown, Watcher, add_options, count_tokens
 
 __all__ = ["AlwaysOn", "Dropdown", "Watcher"]
@@ -17,3 +17,4 @@ script_callbacks.on_infotext_pasted(webui_edit.pasted)
 script_callbacks.on_script_unloaded(webui.forget_all)
 script_callbacks.on_app_started(routes.add)
 tab.register()
+edit_tab.register()

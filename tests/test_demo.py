@@ -186,7 +186,7 @@ def test_the_scorer_finds_what_is_drawn() -> None:
     assert judge.accuracy(judge.load(), count=100, seed=11) > 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_score_has_the_documented_keys(bundled: Pipeline) -> None:
     done: list[float] = []
     found = score.score(seed=5, count=4, model=bundled, progress=lambda share, doing: done.append(share))

@@ -265,7 +265,7 @@ def test_a_host_without_gradients_says_what_else_there_is(
         error(tiny, picture, method="null-text")
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("seed", [0, 1])
 def test_drawn_scenes_on_the_bundled_model(seed: int) -> None:
     from lib_unet_viz.demo.scenes import caption, draw_scene

@@ -118,7 +118,7 @@ def test_the_summary_counts_what_it_measured() -> None:
     assert summary([lost])["other_psnr_db"] is None
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_every_method_is_judged_on_the_same_captions(scorer: judges.Scorer) -> None:
     known = {swap.caption: (scene, swap) for scene, swap in drawn(2)}
     asked: list[tuple[str, int]] = []

@@ -167,11 +167,11 @@ def test_the_webuis_pieces_need_no_demo_and_no_diffusers() -> None:
 
 
 def test_the_style_reaches_nothing_of_the_page_around() -> None:
-    """A webui's page has many elements; ours have classes of their own, and ids that begin with vxa."""
+    """A webui's page has many elements; ours have classes of their own, and ids that begin with our names."""
     selectors = re.findall(r"([^{}]+)\{", PARTS_CSS)
     assert len(selectors) > 10
     for selector in (part.strip() for text in selectors for part in text.split(",")):
-        assert re.match(r"\.uv-|#vxa-", selector), selector
+        assert re.match(r"\.uv-|#vxa-|#edit-", selector), selector
 
 
 def encoded(picture: Image.Image) -> str:

@@ -19,12 +19,16 @@ from PIL import Image
 pytest.importorskip("gradio")
 ROOT = Path(__file__).parents[1]
 # Bind names of `modules` when they are imported.
-GLUE = ("modules", "lib_unet_viz.webui", "lib_unet_viz.hosts.webui_model", "lib_unet_viz.hosts.webui_noise")
+HOSTS = ("webui_model", "webui_noise", "webui_uploaded")
+GLUE = ("modules", "lib_unet_viz.webui", *(f"lib_unet_viz.hosts.{name}" for name in HOSTS))
 
 
 def _forget() -> None:
     for name in [name for name in sys.modules if f"{name}.".startswith(tuple(f"{glue}." for glue in GLUE))]:
         del sys.modules[name]
+        package, _, own = name.rpartition(".")
+        if own in vars(sys.modules.get(package, SimpleNamespace())):
+            delattr(sys.modules[package], own)
 
 
 @pytest.fixture
@@ -106,7 +110,9 @@ def test_there_are_routes_only_with_the_api(modules: Any, api: bool) -> None:
     app = fastapi.FastAPI()
     routes.add(None, app)
     found = {path for path in app.openapi()["paths"] if path.startswith("/unet-viz/v1/")}
-    assert found == ({f"/unet-viz/v1/{name}" for name in ("layers", "trace", "vxa")} if api else set())
+    assert found == (
+        {f"/unet-viz/v1/{name}" for name in ("edit", "layers", "trace", "vxa")} if api else set()
+    )
 
 
 # A generation, as the webui's denoiser makes it.

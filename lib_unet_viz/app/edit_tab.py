@@ -1,8 +1,10 @@
-"""The page's tab on editing: targets of a source prompt, made with the source's attention."""
+"""Tabs on editing, targets of a source prompt that are made with the source's attention; and the page's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from lib_unet_viz.app.parts import gallery, heading, picture, sheet, shown, uplo
 from lib_unet_viz.app.run_controls import RunControls, options
 from lib_unet_viz.app.runs import Runs
 from lib_unet_viz.app.working import Report, Updates, working
+from lib_unet_viz.edit import Plan
 from lib_unet_viz.edit_plan import Request
 from lib_unet_viz.edit_sheets import Edited
 from lib_unet_viz.inversion import METHODS
@@ -38,25 +41,62 @@ EMPTY = """
 </ul></div>
 """
 FIRST = "Write a prompt, and below it what to change: both prompts stand here side by side then."
+LATER = "Both prompts stand here side by side once a model is loaded."
 INVERSION = "How the way back to noise is found; the source prompt says what the picture shows."
 CANCELLED = "Cancelled; nothing was kept of this run."
 
 
-class Edit:
-    """Components and handlers of the tab. draw: `diffusers_edit.edit` for the pipeline."""
+class EditTab(ABC):
+    """Components and handlers of a tab on editing.
 
-    def __init__(self, pipeline: Pipeline, runs: Runs, *, draw: Callable[..., Edited]) -> None:
-        self.pipeline, self.runs = pipeline, runs
-        self._draw = partial(draw, pipeline)
+    model: gives the model that is loaded at this moment, or raises ValueError saying why there is none. draw:
+    makes an edit with it, as `diffusers_edit.edit`. alone: held while the model works; `runs.lock` unless
+    given.
+    """
+
+    examples: Sequence[tuple[str, str]] = ()
+    label, wanted, empty = "Source prompt", "what to draw", EMPTY
+
+    def __init__(
+        self,
+        model: Callable[[], Any],
+        runs: Runs,
+        *,
+        draw: Callable[..., Edited],
+        alone: Callable[[], AbstractContextManager[Any]] | None = None,
+    ) -> None:
+        self.model, self.runs, self._draw = model, runs, draw
+        self._alone = alone
+
+    # What tabs differ in.
+
+    @abstractmethod
+    def _build_first(self) -> None:
+        """Make what stands before the prompt."""
+
+    @abstractmethod
+    def _build_run_settings(self) -> list[Any]:
+        """Make what an edit needs besides prompt and edits; the components whose values `_run_of` gets."""
+
+    @abstractmethod
+    def _run_of(self, *values: Any) -> dict[str, Any]:
+        """Arguments of `draw` by name. Raises ValueError."""
+
+    @abstractmethod
+    def _planned(self, prompt: str, settings: EditSettings) -> tuple[Request, Plan]:
+        """What an edit will do. Raises ValueError."""
+
+    # All the rest.
 
     def build(self) -> None:
         """Make the components, in reading order, and connect them."""
         self.run = gr.State("")
         with gr.Row(elem_classes=["uv-prompt"], **ui.known(gr.Row, equal_height=True)):
+            self._build_first()
             with gr.Column(scale=6, min_width=300):
                 self.prompt = gr.Textbox(
                     "",
-                    label="Source prompt",
+                    label=self.label,
                     placeholder=EXAMPLES[0][0],
                     lines=1,
                     max_lines=4,
@@ -68,7 +108,9 @@ class Edit:
                 self.sweep = gr.Button("Sweep 0 … 100 %", elem_id="edit-sweep")
                 self.stop = gr.Button("Cancel", visible=False, elem_id="cancel-edit")
         self.alignment = gr.HTML(readout.note(FIRST), elem_id="alignment")
-        gr.Examples([list(pair) for pair in EXAMPLES], [self.prompt, self.edits], label="For example")
+        if self.examples:
+            pairs = [list(pair) for pair in self.examples]
+            gr.Examples(pairs, [self.prompt, self.edits], label="For example")
         with gr.Row(elem_classes=["uv-columns"]):
             with gr.Column(scale=5, min_width=420):
                 self._build_results()
@@ -77,7 +119,7 @@ class Edit:
         self._connect()
 
     def _build_results(self) -> None:
-        self.status = gr.HTML(EMPTY, elem_id="edit-status")
+        self.status = gr.HTML(self.empty, elem_id="edit-status")
         self.preview = picture("Preview", "edit-preview", visible=False)
         self.comparison = sheet("Comparison", "edit-comparison")
         with gr.Column(visible=False) as self.pictures_section:
@@ -96,11 +138,7 @@ class Edit:
             fields = ui_edit.control_controls(defaults)
         with gr.Accordion("Local blend", open=False):
             fields |= ui_edit.blend_controls(defaults)
-        with gr.Accordion("A picture of yours", open=False):
-            self.uploaded = upload("Picture, of any size", "edit-upload")
-            self.inversion = gr.Radio(list(METHODS), value=METHODS[0], label="Inversion", info=INVERSION)
-        with gr.Accordion("Picture", open=True):
-            self.controls = RunControls(self.pipeline, "edit-")
+        self.run_settings = self._build_run_settings()
         self.panel = ui.Panel({"edit.edits": self.edits, **fields}, None, None)
 
     def _connect(self) -> None:
@@ -110,8 +148,7 @@ class Edit:
         outputs = [self.run, self.status, self.preview, self.comparison, self.swept]
         outputs += [self.pictures_section, self.pictures, self.masks_section, self.masks]
         outputs += [self.go, self.sweep, self.stop]
-        inputs = [self.prompt, self.uploaded, self.inversion]
-        inputs += [*self.controls.components, *self.panel.components]
+        inputs = [self.prompt, *self.run_settings, *self.panel.components]
         for button, handler in ((self.go, self.run_edit), (self.sweep, self.run_sweep)):
             button.click(handler, inputs, outputs, show_progress="hidden")
         self.stop.click(self.cancel, [self.run], [self.stop], queue=False)
@@ -124,10 +161,18 @@ class Edit:
             settings = self.panel.settings(values).edit
             if not prompt.strip() or not settings.edits.strip():
                 return readout.note(FIRST)
-            request = Request.of(prompt, settings)
-            return readout.edit(request, request.plan(self.pipeline.tokens), self.pipeline.unet)
+            if not self._loaded():
+                return readout.note(LATER)
+            return readout.edit(*self._planned(prompt, settings), self.model().unet)
         except ValueError as error:
             return readout.problem(error)
+
+    def _loaded(self) -> bool:
+        try:
+            self.model()
+        except ValueError:  # the button says so
+            return False
+        return True
 
     def run_edit(self, prompt: str, *values: Any) -> Generator[Updates, None, None]:
         """Yield updates by component: previews of the first target, then the pictures."""
@@ -149,12 +194,12 @@ class Edit:
 
         def work(name: str, report: Report) -> Updates:
             settings, run = self._asked(prompt, values)
-            Request.of(prompt, settings).plan(self.pipeline.tokens)
+            self._planned(prompt, settings)
 
             def told(done: int, total: int, case: edit_sheets.Case) -> None:
                 report(f"{case.percent} % of the {case.along}: {done + 1} of {total}", done / total)
 
-            cases = edit_sheets.cases(settings, self.pipeline.unet)
+            cases = edit_sheets.cases(settings, self.model().unet)
             _, drawn = edit_sheets.sweep(cases, partial(self._edited, name, prompt, run), told)
             done = readout.note("Done" if "picture" in run else f"Done. Seed {run['seed']}")
             return {**self._emptied(), self.status: done, self.swept: _visible(drawn)}
@@ -169,21 +214,28 @@ class Edit:
     def _asked(self, prompt: str, values: Any) -> tuple[EditSettings, dict[str, Any]]:
         """What the components say: of the edit, and of the run. Raises ValueError."""
         if not prompt.strip():
-            raise ValueError(f"The source prompt is empty. Write what to draw, for example: {EXAMPLES[0][0]}")
-        uploaded, inversion, *values = values
-        count = len(self.controls.components)
+            raise ValueError(
+                f"The source prompt is empty. Write {self.wanted}, for example: {EXAMPLES[0][0]}"
+            )
+        count = len(self.run_settings)
         settings = replace(self.panel.settings(values[count:]).edit, enabled=True)
-        own = {} if uploaded is None else {"picture": uploaded, "inversion": inversion}
-        return settings, options(*values[:count]) | own
+        return settings, self._run_of(*values[:count])
 
     def _edited(
         self, name: str, prompt: str, run: dict[str, Any], settings: EditSettings, **more: Any
     ) -> Edited:
-        return self._draw(prompt, settings, cancelled=lambda: self.runs.cancelled(name), **run, **more)
+        cancelled = partial(self.runs.cancelled, name)
+        return self._draw(self.model(), prompt, settings, cancelled=cancelled, **run, **more)
 
     def _running(self, work: Callable[[str, Report], Updates]) -> Generator[Updates, None, None]:
         return working(
-            self.runs, work, run=self.run, status=self.status, busy=self._busy, cancelled=CANCELLED
+            self.runs,
+            work,
+            run=self.run,
+            status=self.status,
+            busy=self._busy,
+            cancelled=CANCELLED,
+            alone=self._alone,
         )
 
     def _results(self, edited: Edited, run: dict[str, Any]) -> Updates:
@@ -214,6 +266,43 @@ class Edit:
             self.stop: gr.update(visible=running, interactive=True, value="Cancel"),
             **({} if running else {self.preview: shown(False)}),
         }
+
+
+class Edit(EditTab):
+    """The page's tab: the source is made of its prompt, or is a picture of one's own.
+
+    draw: `diffusers_edit.edit` for the pipeline.
+    """
+
+    examples = EXAMPLES
+
+    def __init__(self, pipeline: Pipeline, runs: Runs, *, draw: Callable[..., Edited]) -> None:
+        super().__init__(lambda: pipeline, runs, draw=draw)
+        self.pipeline = pipeline
+
+    def _build_first(self) -> None:
+        pass  # the prompt is first
+
+    def _build_run_settings(self) -> list[Any]:
+        with gr.Accordion("A picture of yours", open=False):
+            uploaded, inversion = upload("Picture, of any size", "edit-upload"), inversions()
+        with gr.Accordion("Picture", open=True):
+            controls = RunControls(self.pipeline, "edit-")
+        return [uploaded, inversion, *controls.components]
+
+    def _run_of(self, *values: Any) -> dict[str, Any]:
+        uploaded, inversion, *others = values
+        own = {} if uploaded is None else {"picture": uploaded, "inversion": inversion}
+        return options(*others) | own
+
+    def _planned(self, prompt: str, settings: EditSettings) -> tuple[Request, Plan]:
+        request = Request.of(prompt, settings)
+        return request, request.plan(self.pipeline.tokens)
+
+
+def inversions() -> Any:
+    """The choice of how a picture of one's own is inverted."""
+    return gr.Radio(list(METHODS), value=METHODS[0], label="Inversion", info=INVERSION)
 
 
 def _visible(value: Image.Image) -> Any:

@@ -45,6 +45,10 @@ PARTS_CSS = """
 .uv-gallery .grid-container { grid-template-rows: none !important; grid-auto-rows: auto !important; height:
   auto; }
 .uv-gallery .caption-label { max-width: 100%; }
+#edit-pictures .grid-container { grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)) !important; }
+#edit-masks .grid-container { grid-template-columns: 1fr !important; }
+#edit-masks .thumbnail-item { aspect-ratio: auto !important; }
+#edit-masks .caption-label { display: none; }
 .uv-edit section { margin: 0.5rem 0 0.7rem; }
 .uv-edit .uv-target { margin: 0 0 0.35rem; font-size: 0.95rem; overflow-wrap: anywhere; }
 .uv-edit .uv-target q { quotes: "“" "”"; }
@@ -86,10 +90,7 @@ CSS = (
   }
 #attention .thumbnail-item img { min-width: 320px; min-height: 120px; object-fit: contain;
   height: auto !important; width: auto !important; max-width: none !important; }
-#attention .caption-label, #edit-masks .caption-label, #vxa-examples .caption-label { display: none; }
-#edit-pictures .grid-container { grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)) !important; }
-#edit-masks .grid-container { grid-template-columns: 1fr !important; }
-#edit-masks .thumbnail-item { aspect-ratio: auto !important; }
+#attention .caption-label, #vxa-examples .caption-label { display: none; }
 #vxa-examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)) !important; }
 """
 )

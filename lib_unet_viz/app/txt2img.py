@@ -16,7 +16,7 @@ from lib_unet_viz.app.parts import SheetSection, gallery, heading, picture, show
 from lib_unet_viz.app.run_controls import STEPS, RunControls, options
 from lib_unet_viz.app.runs import Runs, reports
 from lib_unet_viz.dump import save_trace
-from lib_unet_viz.hosts.pipeline import Cancelled
+from lib_unet_viz.record import Cancelled
 from lib_unet_viz.settings import AttentionPart, Half, Kind, Settings
 from lib_unet_viz.trace import Trace
 

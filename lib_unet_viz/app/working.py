@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from lib_unet_viz import readout
 from lib_unet_viz.app.runs import Runs, reports
-from lib_unet_viz.hosts.pipeline import Cancelled
+from lib_unet_viz.record import Cancelled
 
 Updates = dict[Any, Any]  # by component
 
@@ -26,11 +27,13 @@ def working(
     status: Any,
     busy: Callable[[bool], Updates],
     cancelled: str,
+    alone: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> Generator[Updates, None, None]:
     """Yield updates while `work(name, report)` runs in its own thread, then those that it returns.
 
     run, status: the components of the run's id and of its progress. busy: updates for while it runs, and for
-    after. cancelled: what is said when the person stopped it.
+    after. cancelled: what is said when the person stopped it. alone: held while it runs; `runs.lock` unless
+    given.
     """
     name = runs.start()
     yield {run: name, status: readout.progress("Starting …", 0), **busy(True)}
@@ -39,7 +42,7 @@ def working(
         def report(text: str, done: float, also: Mapping[Any, Any] = {}, /) -> None:  # noqa: B006 - only read
             tell({status: readout.progress(text, done), **also})
 
-        with runs.lock:
+        with runs.lock if alone is None else alone():
             return work(name, report)
 
     try:

@@ -15,6 +15,7 @@ from lib_unet_viz.heatmap import explore_captures, word_captures
 from lib_unet_viz.hosts import diffusers as host
 from lib_unet_viz.hosts.diffusers_noise import latent_of
 from lib_unet_viz.hosts.diffusers_prompts import LayerPrompts
+from lib_unet_viz.record import Cancelled as Cancelled
 from lib_unet_viz.record import Recorder
 from lib_unet_viz.settings import Settings
 from lib_unet_viz.trace import Trace
@@ -40,14 +41,6 @@ PREVIEW = np.array(
 NOTHING = Settings.from_dict(
     {"features": {"enabled": False}, "attention": {"enabled": False}, "heatmaps": False}
 )
-
-
-class Cancelled(Exception):  # noqa: N818 - a wish, not an error
-    """The person asked the run to stop; what was captured is in `trace`."""
-
-    def __init__(self, trace: Trace) -> None:
-        super().__init__("cancelled")
-        self.trace = trace
 
 
 class Pipeline:

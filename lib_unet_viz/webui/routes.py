@@ -1,4 +1,4 @@
-"""Routes of our own beside the webui's API: what a model has, VXA, and a picture with its trace.
+"""Routes of our own beside the webui's API: what a model has, VXA, a picture with its trace, edits of one.
 
 They are there with `--api` only, and ask for the user and password of `--api-auth` as the webui's own do
 (modules/api/api.py). Binary results are base64: pictures are PNG, numbers are safetensors.
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from secrets import compare_digest
 from typing import Any
@@ -18,21 +19,25 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from modules import call_queue, processing, sd_samplers, sd_schedulers, shared
 
-from lib_unet_viz import tokens, vxa
+from lib_unet_viz import edit_sheets, tokens, vxa
 from lib_unet_viz.app.vxa_tab import SHOWN_SIZE, block_spec, draw, heat_map, layer_choices
 from lib_unet_viz.dump import save_trace
 from lib_unet_viz.heatmap import cross_maps
+from lib_unet_viz.hosts import webui_uploaded
 from lib_unet_viz.hosts.webui import Generation
 from lib_unet_viz.hosts.webui_loaded import FACTOR
-from lib_unet_viz.hosts.webui_model import NoModelError, WebuiModel, loaded
-from lib_unet_viz.settings import Settings, SettingsError
+from lib_unet_viz.hosts.webui_model import Interrupted, NoModelError, WebuiModel, loaded
+from lib_unet_viz.settings import EditSettings, Settings, SettingsError
 from lib_unet_viz.trace import Trace
+from lib_unet_viz.webui.edit_tab import JOB as EDIT_JOB
 from lib_unet_viz.webui.schemas import (
     LARGEST,
     MULTIPLE,
     SMALLEST,
     AttentionLayer,
     BlockShape,
+    EditRequest,
+    EditResult,
     Layers,
     Token,
     TraceRequest,
@@ -61,6 +66,7 @@ def add(_: Any, app: FastAPI) -> None:
     router.add_api_route("/layers", layers, methods=["GET"], response_model=Layers)
     router.add_api_route("/vxa", look, methods=["POST"], response_model=VXAResult)
     router.add_api_route("/trace", trace, methods=["POST"], response_model=TraceResult)
+    router.add_api_route("/edit", edit, methods=["POST"], response_model=EditResult)
     app.include_router(router)
 
 
@@ -133,16 +139,48 @@ def trace(request: TraceRequest) -> TraceResult:
         )
 
 
+def edit(request: EditRequest) -> EditResult:
+    """Edit a picture of one's own: it is inverted to noise, and sampled from there with other words."""
+    with _for_people():
+        image = picture(request.image)
+        settings = _settings_of_edit(request.edit)
+        with alone(0, job=EDIT_JOB):
+            model = loaded()
+            edited = webui_uploaded.edit(
+                model,
+                request.prompt,
+                settings,
+                picture=image,
+                inversion=request.inversion,
+                negative=request.negative_prompt,
+                steps=request.steps,
+                cfg=request.cfg_scale,
+            )
+        masks = [edit_sheets.mask_sheet(edited, target) for target in range(1, len(edited.pictures))]
+        return EditResult(
+            pictures=[png(each) for each in edited.pictures],
+            comparison=png(edit_sheets.comparison(edited)),
+            masks=[None if mask is None else png(mask) for mask in masks],
+            prompts=edited.request.prompts,
+            errors={name: error if isfinite(error) else None for name, error in edited.errors.items()},
+            model=model.name,
+        )
+
+
 # The parts of these.
 
 
 @contextmanager
 def _for_people() -> Iterator[None]:
-    """What a request got wrong becomes a 422 with the reason; 503 where no checkpoint is loaded."""
+    """What a request got wrong becomes a 422 with the reason; 503 where no checkpoint is loaded, 409 where
+    the run was interrupted before there was anything to answer.
+    """
     try:
         yield
     except NoModelError as error:
         raise HTTPException(status_code=503, detail=str(error)) from error
+    except Interrupted as error:
+        raise HTTPException(status_code=409, detail=str(error)) from error
     except ValueError as error:
         raise HTTPException(status_code=422, detail=str(error)) from error
 
@@ -209,6 +247,17 @@ def _settings(values: dict[str, Any]) -> Settings:
     if settings.budget_mb > LARGEST_MB and "budget_mb" in values:
         raise SettingsError(f"budget_mb is {settings.budget_mb}; allowed: up to {LARGEST_MB}")
     return replace(settings, budget_mb=min(settings.budget_mb, LARGEST_MB))
+
+
+def _settings_of_edit(values: dict[str, Any]) -> EditSettings:
+    settings = Settings.asked({"edit": values}).edit
+    if not settings.enabled:
+        raise SettingsError("edit.enabled is False: nothing is to be edited")
+    if settings.sweep != "none":
+        raise SettingsError(
+            "edit.sweep is of pictures that are made: this route edits one, and sweeps nothing"
+        )
+    return settings
 
 
 def _generation(request: TraceRequest) -> dict[str, Any]:

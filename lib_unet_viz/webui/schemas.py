@@ -16,6 +16,8 @@ from safetensors.numpy import save
 
 from lib_unet_viz import vxa
 from lib_unet_viz.heatmap import DEFAULT, Method
+from lib_unet_viz.inversion import CFG, STEPS
+from lib_unet_viz.inversion import Method as Inversion
 
 SMALLEST, LARGEST, MULTIPLE = 64, 2048, 8  # pixels of a side
 MOST_PIXELS = 40_000_000  # of an uploaded picture
@@ -141,6 +143,37 @@ class TraceResult(BaseModel):
     seed: int
     notes: list[str] = Field(..., description="What the person who asked should read.")
     trace: str = Field(..., description="A dump (.safetensors) in base64, as `load_trace` reads it.")
+
+
+class EditRequest(BaseModel, extra="forbid"):
+    """A picture, what it shows, and what is to become of that."""
+
+    image: str = Field(
+        ..., description="A picture of any size in base64, with or without data:image/...;base64,"
+    )
+    prompt: str = Field(..., description="What the picture shows.")
+    negative_prompt: str = ""
+    inversion: Inversion = Field(default="direct", description="The way from the picture to noise.")
+    steps: int = Field(default=STEPS, ge=1, le=150, description="Of the inversion, and of sampling.")
+    cfg_scale: float = Field(default=CFG, ge=1, le=100)
+    edit: dict[str, Any] = Field(
+        ..., description='The script\'s "edit": edits ("cat -> dog"), cross_steps, self_steps, blend, ...'
+    )
+
+
+class EditResult(BaseModel):
+    """The source as it was reconstructed and its targets; pictures are PNG in base64."""
+
+    pictures: list[str] = Field(..., description="The source, then the targets.")
+    comparison: str = Field(..., description="All of them, with masks and differences.")
+    masks: list[str | None] = Field(
+        ..., description="Where each target may change, step by step; null for one without a blend."
+    )
+    prompts: list[str] = Field(..., description="Of the pictures.")
+    errors: dict[str, float | None] = Field(
+        ..., description="How far the source is from the picture, by what is measured; null: infinite."
+    )
+    model: str
 
 
 def picture(encoded: str) -> Image.Image:

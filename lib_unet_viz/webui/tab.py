@@ -112,10 +112,10 @@ def prompt_of(info: str, index: int, picture: Image.Image) -> str:
 
 
 @contextmanager
-def alone(runs: int) -> Iterator[None]:
+def alone(runs: int, *, job: str = JOB) -> Iterator[None]:
     """In the webui's queue, as a job of so many steps, which its progress and its Interrupt know."""
     with call_queue.queue_lock:
-        shared.state.begin(job=JOB)
+        shared.state.begin(job=job)
         shared.state.job_count, shared.state.sampling_steps = 1, runs
         try:
             ready()

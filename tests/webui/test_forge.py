@@ -19,7 +19,7 @@ from PIL import Image
 
 from webui.forge import LOOK, LORA, OTHER, SMALL, forge, generate, look
 from webui.recording import Recorded, asking, assert_same_pictures
-from webui.serving import Generated, Webui, encoded_image
+from webui.serving import Generated, Webui, decoded_image, encoded_image
 
 HIRES: dict[str, Any] = {
     "enable_hr": True,
@@ -291,6 +291,27 @@ def test_an_uploaded_picture_is_looked_at(running: Webui) -> None:
     status, answer = running.post("/unet-viz/v1/vxa", **asked, layers="IN99")
     assert status == 422
     assert "IN99" in str(answer)
+
+
+def test_an_uploaded_picture_is_edited(running: Webui) -> None:
+    image = Image.effect_noise((96, 128), 60).convert("RGB")
+    prompt = "a (red:1.2) circle"
+    asked: dict[str, Any] = {"image": encoded_image(image), "prompt": prompt, "steps": 2}
+    asked["edit"] = {"edits": "red -> blue\n---\n+ and " + "a green star, " * 30}
+    status, answer = running.post("/unet-viz/v1/edit", **asked)
+    assert status == 200, answer
+    assert answer["prompts"][1] == "a (blue:1.2) circle"
+    assert answer["errors"]["latent RMSE"] == 0
+    source, *targets = [np.asarray(decoded_image(text)) for text in answer["pictures"]]
+    assert source.shape == (128, 96, 3)
+    assert [np.array_equal(source, target) for target in targets] == [False, False]
+    same = {**asked, "inversion": "negative", "cfg_scale": 2, "edit": {"edits": f"= {prompt}"}}
+    status, answer = running.post("/unet-viz/v1/edit", **same)
+    source, target = (np.asarray(decoded_image(text), dtype=int) for text in answer["pictures"])
+    assert np.abs(source - target).max() <= 1
+    status, answer = running.post("/unet-viz/v1/edit", **{**asked, "inversion": "null-text"})
+    assert status == 422
+    assert "needs gradients" in str(answer)
 
 
 def test_layers_are_told(running: Webui) -> None:

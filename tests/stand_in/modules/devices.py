@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import torch
 
+cpu = torch.device("cpu")
 dtype_vae = torch.float32
 unet_needs_upcast = False
 

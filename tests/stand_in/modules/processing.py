@@ -62,3 +62,7 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
 
 def txt2img_image_conditioning(sd_model, x, width, height):
     return x.new_zeros(len(x), 5, 1, 1)
+
+
+def decode_latent_batch(model, batch, target_device=None, check_for_nans=False):
+    return [model.decode_first_stage(latent[None])[0] for latent in batch]
