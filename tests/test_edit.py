@@ -134,6 +134,7 @@ def names_of(unet: UNet, blocks: BlockSpec) -> set[str]:
 QUICK = ("all of them", "blend by other words")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.heavy) for name in CASES]
 )

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from lib_unet_viz.hosts.diffusers import load_demo
 
+# Older text encoders know no double precision.
+pytestmark = pytest.mark.slow
 STEPS, CFG, SEED = 3, 5.0, 3
 SOURCE, OTHER = "a red circle and a blue star", "a red circle and a green ring"
 
 
-@pytest.fixture(
-    scope="module", params=["tiny_pipe", "tiny_xl_pipe", pytest.param("bundled", marks=pytest.mark.slow)]
-)
+@pytest.fixture(scope="module", params=["tiny_pipe", "tiny_xl_pipe", "bundled"])
 def pipe(request: pytest.FixtureRequest) -> Any:
     """In double precision: what rounding does in single grows over the steps, most with random weights."""
     bundled = request.param == "bundled"
