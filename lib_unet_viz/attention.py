@@ -33,7 +33,7 @@ def probabilities(q: Tensor, k: Tensor, scale: float) -> Iterator[tuple[slice, T
     """Yields (queries, probabilities (head, query, token) of these queries); each sums to 1 over tokens."""
     keys = k.float() * scale
     for chosen in _slices(q.shape[1], values_each=len(q) * k.shape[1], device=q.device.type):
-        with _full_precision(q.device.type):
+        with full_precision(q.device.type):
             part = torch.softmax(keys @ q[:, chosen].float().transpose(1, 2), dim=1)
         yield chosen, part.transpose(1, 2)
 
@@ -87,7 +87,7 @@ def _chances(q: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     chances = torch.empty(len(q), q.shape[1], keys.shape[2], device=q.device)
     told = torch.zeros(len(q), device=q.device)
     for chosen in _slices(q.shape[1], values_each=len(q) * keys.shape[2], device=q.device.type):
-        with _full_precision(q.device.type):
+        with full_precision(q.device.type):
             scores = q[:, chosen].float() @ keys
         part = chances[:, chosen] = scores.softmax(-1)
         total = scores.amax(-1) - part.amax(-1).log()
@@ -114,7 +114,7 @@ def mixed_values(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     values = v.float()
     result = torch.empty(q.shape[0], q.shape[1], v.shape[2], dtype=torch.float32, device=q.device)
     for chosen, chunk in probabilities(q, k, scale):
-        with _full_precision(q.device.type):
+        with full_precision(q.device.type):
             result[:, chosen] = chunk @ values
     return result
 
@@ -129,7 +129,7 @@ def _only(chunk: Tensor, tokens: Sequence[int] | None) -> Tensor:
     return chunk if tokens is None else chunk[:, :, list(tokens)]
 
 
-def _full_precision(device: str) -> AbstractContextManager[object]:
+def full_precision(device: str) -> AbstractContextManager[object]:
     """Autocast would compute in half precision; where torch 2.0 knows no autocast there is nothing to
     switch off.
     """

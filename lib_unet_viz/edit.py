@@ -23,13 +23,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lib_unet_viz.alignment import Alignment, Window, Windows, within
 from lib_unet_viz.attention import probabilities, split_heads
 from lib_unet_viz.capture import Call, Calls, Row
 from lib_unet_viz.grammar import BlockSpec
 from lib_unet_viz.local_blend import Blend, LocalBlend
+from lib_unet_viz.mixing import Mixing, Parts
 from lib_unet_viz.unet import AttentionSite, Size, UNet
 
 # Coarser maps than 12 x 16 do not say where a word is; 512 x 512 pixels have 16 x 16 in Stable Diffusion 1.
@@ -62,39 +62,6 @@ class EditError(ValueError):
 
 
 @dataclass(frozen=True)
-class _Mixing:
-    """How a target's output in cross-attention is made at one step, for its n-th token:
-
-    A_source @ of_source + A_target * of_target, (source token, target token) and (target token).
-    """
-
-    of_source: Tensor
-    of_target: Tensor
-    padding: float  # how much of the source's padding gets
-
-    @property
-    def idle(self) -> bool:
-        return not self.of_source.any() and bool((self.of_target == 1).all())
-
-    def longer(self, tokens: int) -> _Mixing:
-        """For contexts that the host has made so long, with padding that stands for itself."""
-        source, target = self.of_source.shape
-        of_source = functional.pad(self.of_source, (0, tokens - target, 0, tokens - source))
-        padding = range(max(source, target), tokens)
-        of_source[padding, padding] = self.padding
-        return _Mixing(
-            of_source,
-            functional.pad(self.of_target, (0, tokens - target), value=1.0 - self.padding),
-            self.padding,
-        )
-
-    def repeated(self, times: int) -> _Mixing:
-        """For contexts that the host has made longer by repeating them as a whole."""
-        repeated = torch.block_diag(*[self.of_source] * times)
-        return _Mixing(repeated, self.of_target.repeat(times), self.padding)
-
-
-@dataclass(frozen=True)
 class _Pair:
     """A target of the present call: rows in the batch of it and of its source."""
 
@@ -122,8 +89,8 @@ class Editing:
         self._hooks = ExitStack()
         self._call: Call | None = None
         self._pairs: list[_Pair] = []
-        self._parts: dict[str, dict[str, Tensor]] = {}
-        self._mixings: dict[int, _Mixing] = {}
+        self._parts: dict[str, Parts] = {}
+        self._mixings: dict[int, Mixing] = {}
         self._looked: Size = (0, 0)
         self.masks: dict[int, list[tuple[int, Tensor]]] = {}
         self._local = LocalBlend(plan.blend) if plan.blend else None
@@ -228,11 +195,11 @@ class Editing:
                 pairs.append(_Pair(number, image, at, places[image - number]))
         return pairs
 
-    def _mixing(self, target: Alignment, call: Call) -> _Mixing:
+    def _mixing(self, target: Alignment, call: Call) -> Mixing:
         alpha = target.alpha(self.plan.cross, call.step, call.total)
         given = alpha * target.strengths
         padding = float(within(self.plan.cross.default, call.step, call.total))
-        return _Mixing(target.matrix * given, given * ~target.mapped + (1 - alpha), padding)
+        return Mixing(target.matrix * given, given * ~target.mapped + (1 - alpha), padding)
 
     def _give_source(self, site: AttentionSite, _: nn.Module, __: object, output: Tensor) -> Tensor | None:
         """Q or K of a self-attention, where targets have those of the source."""
@@ -268,10 +235,10 @@ class Editing:
             mixing = self._mixing_of(pair, parts)
             if edited and not mixing.idle:
                 changed = output.clone() if changed is None else changed
-                changed[pair.row] = _mixed(site, parts, pair, mixing).to(output.dtype)
+                changed[pair.row] = mixing.output(site, parts, pair.source, pair.row).to(output.dtype)
         return None if changed is None else (changed, *others)
 
-    def _mixing_of(self, pair: _Pair, parts: dict[str, Tensor]) -> _Mixing:
+    def _mixing_of(self, pair: _Pair, parts: Parts) -> Mixing:
         tokens, mixing = parts["k"].shape[1], self._mixings[pair.target]
         if tokens < max(mixing.of_source.shape):
             raise EditError(
@@ -281,9 +248,7 @@ class Editing:
             return mixing.repeated(tokens // len(mixing.of_source))
         return mixing.longer(tokens)
 
-    def _look(
-        self, local: LocalBlend, site: AttentionSite, parts: dict[str, Tensor], *, edited: bool
-    ) -> None:
+    def _look(self, local: LocalBlend, site: AttentionSite, parts: Parts, *, edited: bool) -> None:
         """Add what this layer shows of the words to the sums of each target's maps, and its source's."""
         sources: dict[int, Tensor] = {}
         for pair in self._pairs:
@@ -291,8 +256,7 @@ class Editing:
                 sources[pair.source] = _probabilities(site, parts, pair.source)
             source, own = sources[pair.source], _probabilities(site, parts, pair.row)
             if edited:
-                mixing = self._mixing_of(pair, parts)
-                own = mixing.of_source.T.to(own) @ source + mixing.of_target.to(own)[:, None] * own
+                own = self._mixing_of(pair, parts).maps(source, own)
             target = self.plan.targets[pair.target - 1]
             local.add(pair.image, pair.target, target, (source, own), self._looked)
 
@@ -314,31 +278,7 @@ def map_size(unet: UNet, latent: Size) -> Size:
     return min(enough, key=math.prod) if enough else max(sizes, key=math.prod)
 
 
-def _probabilities(site: AttentionSite, parts: dict[str, Tensor], row: int) -> Tensor:
+def _probabilities(site: AttentionSite, parts: Parts, row: int) -> Tensor:
     """Of one row, (head, token, position)."""
     q, k = (split_heads(parts[part][row], site.heads) for part in ("q", "k"))
     return torch.cat([chunk for _, chunk in probabilities(q, k, site.scale)], dim=1).transpose(1, 2)
-
-
-def _mixed(site: AttentionSite, parts: dict[str, Tensor], pair: _Pair, mixing: _Mixing) -> Tensor:
-    """A target's values mixed by both attentions, (position, head * channel), in float32 or what is finer."""
-    values = _split(site, parts["v"], pair.row)
-    mixed = torch.zeros_like(_split(site, parts["q"], pair.row))
-    if mixing.of_source.any():
-        mixed = mixed + _attended(site, parts, pair.source, mixing.of_source.to(values) @ values)
-    if mixing.of_target.any():
-        mixed = mixed + _attended(site, parts, pair.row, mixing.of_target.to(values)[:, None] * values)
-    return mixed.transpose(0, 1).flatten(1)
-
-
-def _attended(site: AttentionSite, parts: dict[str, Tensor], row: int, values: Tensor) -> Tensor:
-    """A row's probabilities times values (head, token, channel): (head, position, channel)."""
-    q, k = (_split(site, parts[part], row) for part in ("q", "k"))
-    scaled = q * (site.scale * math.sqrt(q.shape[-1]))  # torch 2.0 takes no scale
-    attended: Tensor = functional.scaled_dot_product_attention(scaled[None], k[None], values[None])[0]
-    return attended
-
-
-def _split(site: AttentionSite, output: Tensor, row: int) -> Tensor:
-    heads = split_heads(output[row], site.heads)
-    return heads if heads.dtype == torch.float64 else heads.float()

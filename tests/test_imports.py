@@ -29,7 +29,16 @@ ROOMS = (
     {"unet", "tokens", "alignment", "color", "capture", "cost"},
     {"record", "taps", "settings", "contexts"},
     {"render", "montage", "bars", "lettering", "sheets", "naming", "readout", "dump", "heatmap", "edit"}
-    | {"aggregation", "self_attention", "segmentation", "local_blend", "edit_plan", "edit_words", "denoiser"}
+    | {
+        "aggregation",
+        "self_attention",
+        "segmentation",
+        "local_blend",
+        "mixing",
+        "edit_plan",
+        "edit_words",
+        "denoiser",
+    }
     | {"inversion"},
     {"difference", "sweep", "edit_sheets", "edit_uploaded"},
     {"ui", "ui_edit", "vxa", "asking"},
