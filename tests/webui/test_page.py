@@ -149,8 +149,8 @@ def test_img2img_has_the_script_too(page: Any, tmp_path: Path) -> None:
 def test_the_read_out_of_layers_follows_without_generate(page: Any) -> None:
     choose_script(page)
     tick(page, "features.enabled")
-    readout = page.locator("#tab_txt2img .uv-readout:visible").first
     write(page, "features.blocks", "IN00,M00")
+    readout = page.locator("#tab_txt2img .uv-readout:visible").last  # the first ones are of the word maps
     readout.get_by_text("M00").first.wait_for()
     first = readout.inner_text()
     write(page, "features.blocks", "IN00-OUT11")
