@@ -244,6 +244,7 @@ def test_own_routes_honour_the_apis_password(started: Any) -> None:
 def test_the_own_routes_are_in_the_schema(webui: Webui) -> None:
     paths = webui.get("/openapi.json")["paths"]
     assert {path for path in paths if "unet-viz" in path} == {
+        "/unet-viz/v1/edit",
         "/unet-viz/v1/layers",
         "/unet-viz/v1/trace",
         "/unet-viz/v1/vxa",
