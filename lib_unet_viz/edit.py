@@ -145,7 +145,7 @@ class Editing:
             number = (first + at) % self.plan.pictures
             if number:
                 mask = local.mask(first + at, (latents.shape[-2], latents.shape[-1]))
-                self.masks.setdefault(first + at, []).append((call.step + 1, mask.cpu()))
+                self.masks.setdefault(first + at, []).append((call.step + 1, mask))
                 blended[at] = torch.where(mask.to(latents.device), latents[at], latents[at - number])
         return blended
 

@@ -64,10 +64,7 @@ class LocalBlend:
         """
         blend = self.blend
         for side, prompt, shown in zip(_SIDES, (target.source, target.target), maps, strict=True):
-            weights = torch.full((len(shown),), 1 / len(shown)).to(shown)
-            if blend.maps == "informed":
-                paid = shown[:, content(prompt.tokens)].mean((1, 2)).clamp(min=_NOTHING)
-                weights = information(shown) / paid
+            weights = _weights(shown, prompt.tokens) if blend.maps == "informed" else _alike(shown)
             for wanted, words in ((True, blend.words), (False, blend.subtract)):
                 for word, pair in enumerate(words[number - 1] if words else ()):
                     if pair[side]:
@@ -76,7 +73,7 @@ class LocalBlend:
                         self._sums[key] = self._sums.get(key, 0) + each.reshape(size)
 
     def mask(self, image: int, size: Size) -> Tensor:
-        """Where a target may differ from its source, as seen so far: bool (y, x) at this (height, width)."""
+        """Where a target may differ from its source, as seen so far: bool (y, x) of this size, on the CPU."""
         return self._shown(image, size, wanted=True) & ~self._shown(image, size, wanted=False)
 
     def _shown(self, image: int, size: Size, *, wanted: bool) -> Tensor:
@@ -88,3 +85,12 @@ class LocalBlend:
                 large = functional.interpolate(pooled, size=size)[0, 0]
                 found |= large > self.blend.threshold * large.max()
         return found
+
+
+def _weights(maps: Tensor, tokens: Sequence[str]) -> Tensor:
+    """What each head tells for the attention that it pays to the text (head), as `aggregation.informed`."""
+    return information(maps) / maps[:, content(tokens)].mean((1, 2)).clamp(min=_NOTHING)
+
+
+def _alike(maps: Tensor) -> Tensor:
+    return maps.new_full((len(maps),), 1 / len(maps))

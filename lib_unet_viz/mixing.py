@@ -42,6 +42,8 @@ class Mixing:
     def longer(self, tokens: int) -> Mixing:
         """For contexts that the host has made so long, with padding that stands for itself."""
         source, target = self.of_source.shape
+        if source == target == tokens:
+            return self
         of_source = functional.pad(self.of_source, (0, tokens - target, 0, tokens - source))
         padding = range(max(source, target), tokens)
         of_source[padding, padding] = self.padding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,27 +25,16 @@ from lib_unet_viz.unet import UNet
 
 diffusers = pytest.importorskip("diffusers")
 
+from models import MODELS  # noqa: E402 - of the benchmarks
+
 SDXL_NAMES = [*(f"IN{i:02}" for i in range(9)), "M00", *(f"OUT{i:02}" for i in range(9))]
 SDXL_DEPTH = [0, 0, 0, 0, 2, 2, 0, 10, 10, 10, 10, 10, 10, 2, 2, 2, 0, 0, 0]
-# unet/config.json of stabilityai/stable-diffusion-xl-base-1.0 and stabilityai/stable-diffusion-2-1
-SDXL = {
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
-SD2 = {"attention_head_dim": (5, 10, 20, 20), "cross_attention_dim": 1024, "use_linear_projection": True}
+SDXL, SD2 = (MODELS[name].config for name in ("sdxl", "sd21"))
 ROWS = (Row(0, "uncond"), Row(1, "uncond"), Row(0, "cond"), Row(1, "cond"))
 LONG = 154
 
 
-def at_true_size(config: dict[str, Any]) -> UNet:
+def at_true_size(config: Mapping[str, Any]) -> UNet:
     with torch.device("meta"):
         return UNet.of(diffusers.UNet2DConditionModel(**config))
 
