@@ -122,18 +122,6 @@ def _meant(path: str, value: Any) -> Any:
     return value
 
 
-def settings_panel(defaults: Settings) -> Panel:
-    """Accordions of features, attention and the memory budget. To be called inside a gr.Blocks."""
-    with gr.Accordion("U-Net features", open=False):
-        features, feature_readout = feature_controls(defaults.features)
-    with gr.Accordion("Attention", open=False):
-        attention, attention_readout = attention_controls(defaults.attention)
-    with gr.Accordion("Memory", open=False):
-        word_readout = gr.HTML(elem_classes=["uv-readout"])
-        memory = memory_controls(defaults)
-    return Panel({**features, **attention, **memory}, feature_readout, attention_readout, word_readout)
-
-
 def memory_controls(defaults: Settings) -> dict[str, Any]:
     """The budget's component, by path."""
     info = "A run that would keep more is refused before it starts."

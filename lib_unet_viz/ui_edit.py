@@ -12,17 +12,6 @@ from lib_unet_viz.settings import BlendMaps, EditSettings, Settings, Sweep
 STEPS_HINT = '0.8 · [0.2, 0.8] · {"default": 0.8, "cat": [0, 0.4]}'
 
 
-def edit_controls(defaults: EditSettings, *, switch: bool = True) -> dict[str, Any]:
-    """Components by path; switch: one of them turns it on and off."""
-    fields: dict[str, Any] = {}
-    if switch:
-        fields["edit.enabled"] = gr.Checkbox(
-            defaults.enabled, label="Edit: make targets of the source prompt"
-        )
-    fields["edit.edits"] = edits_box(defaults.edits)
-    return fields | control_controls(defaults) | blend_controls(defaults) | sweep_controls(defaults)
-
-
 def edits_box(text: str, **options: Any) -> Any:
     """Where edits are written, one a line."""
     return gr.Textbox(

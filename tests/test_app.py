@@ -22,6 +22,7 @@ from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
 from lib_unet_viz.app.vxa_tab import ALL_LAYERS, VXA, layer_choices  # noqa: E402
 from lib_unet_viz.dump import load_trace  # noqa: E402
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Settings  # noqa: E402
+from lib_unet_viz.webui import panel  # noqa: E402
 
 # gradio leaves event loops and their sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -79,10 +80,10 @@ def test_the_page_builds(pipeline: Any) -> None:
     assert wanted <= labels
 
 
-def test_a_panel_says_the_defaults_as_they_are(txt2img: Txt2Img) -> None:
+def test_a_panel_says_the_defaults_as_they_are() -> None:
     with gr.Blocks(analytics_enabled=False):
-        panel = ui.settings_panel(Settings())
-    assert panel.settings([component.value for component in panel.components]) == Settings()
+        made = panel.build(Settings(), name="panel")
+    assert made.settings([component.value for component in made.components]) == Settings()
 
 
 def test_values_become_settings() -> None:

@@ -14,13 +14,14 @@ gr = pytest.importorskip("gradio")
 import standin  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from lib_unet_viz import ui, ui_edit  # noqa: E402
+from lib_unet_viz import ui  # noqa: E402
 from lib_unet_viz.app.edit_tab import Edit  # noqa: E402
 from lib_unet_viz.app.runs import Runs  # noqa: E402
 from lib_unet_viz.edit_plan import Request  # noqa: E402
 from lib_unet_viz.hosts.diffusers_edit import edit  # noqa: E402
 from lib_unet_viz.hosts.pipeline import Pipeline  # noqa: E402
 from lib_unet_viz.settings import EditSettings, Settings, SettingsError  # noqa: E402
+from lib_unet_viz.webui import panel  # noqa: E402
 
 # gradio leaves event loops and their sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -49,14 +50,15 @@ def _tidy() -> Iterator[None]:
     gc.collect()
 
 
-def made(defaults: EditSettings, **options: Any) -> dict[str, Any]:
+def made(defaults: EditSettings) -> dict[str, Any]:
+    """Of the webui's panel, which has all of them."""
     with gr.Blocks(analytics_enabled=False):
-        return ui_edit.edit_controls(defaults, **options)
+        found = panel.build(Settings(edit=defaults), name="panel").panel.fields
+    return {path: component for path, component in found.items() if path.startswith("edit.")}
 
 
 def test_every_setting_has_a_component() -> None:
     assert set(made(EditSettings())) == {f"edit.{field.name}" for field in fields(EditSettings)}
-    assert "edit.enabled" not in made(EditSettings(), switch=False)
 
 
 @pytest.mark.parametrize("edit", [EditSettings(), CHANGED], ids=["default", "changed"])
