@@ -6,8 +6,13 @@ import json
 import textwrap
 from typing import TYPE_CHECKING
 
+import numpy as np
+from PIL import Image, ImageDraw
+
 from lib_unet_viz.demo import model, score
 from lib_unet_viz.demo.score_maps import held_out
+from lib_unet_viz.demo.things.catalog import THINGS
+from lib_unet_viz.demo.things.drawing import Canvas, pose
 from lib_unet_viz.hosts.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -17,8 +22,9 @@ STAGES = ("autoencoder", "scorer", "unet")
 
 
 def write(folder: Path) -> None:
-    """Write `training.png` and `samples.png` to a folder, made if missing."""
+    """Write `training.png`, `samples.png` and `things.png` to a folder, made if missing."""
     folder.mkdir(parents=True, exist_ok=True)
+    things(folder / "things.png")
     loss_curves(model.FOLDER, folder / "training.png")
     samples(Pipeline.load(), folder / "samples.png")
 
@@ -52,3 +58,18 @@ def samples(pipeline: Pipeline, path: Path, *, columns: int = 7, seed: int = 0) 
         axes.set_title(textwrap.fill(text, 27), fontsize=7.5)
         axes.axis("off")
     figure.savefig(path, dpi=100)
+
+
+def things(path: Path, *, columns: int = 12, side: int = 80, seed: int = 0) -> None:
+    """Every thing as it is drawn, with its name."""
+    rng = np.random.default_rng(seed)
+    height = side + 14
+    sheet = Image.new("RGB", (columns * side, -(-len(THINGS) // columns) * height), "white")
+    names = ImageDraw.Draw(sheet)
+    for index, thing in enumerate(THINGS.values()):
+        canvas = Canvas(np.full((side, side, 3), 236, dtype=np.uint8), scale=4)
+        canvas.paint(thing, pose(rng, thing, (side / 2, side / 2), 0.45 * side), thing.colors, label=1)
+        x, y = index % columns * side, index // columns * height
+        sheet.paste(Image.fromarray(canvas.finish()[0]), (x, y))
+        names.text((x + 3, y + side + 1), thing.name, fill="black")
+    sheet.save(path, optimize=True)
