@@ -14,6 +14,7 @@ from transformers import CLIPTokenizer
 
 from lib_unet_viz.demo import dataset, model, scorer, train_unet
 from lib_unet_viz.demo.checkpoint import Checkpoint
+from lib_unet_viz.demo.things import scorer as things_scorer
 from lib_unet_viz.demo.train_autoencoder import pictures
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def write(work: Path, folder: Path) -> None:
-    """Write the pipeline, the scorer and the logs of training from `work` to `folder`.
+    """Write the pipeline, the scorers and the logs of training from `work` to `folder`.
 
     A part that was not trained in `work` stays as the folder has it.
     """
@@ -51,6 +52,10 @@ def write(work: Path, folder: Path) -> None:
         judge = scorer.Scorer()
         Checkpoint(work / "scorer.pt", {"scorer": judge}).load()
         scorer.save(judge, folder / scorer.FILE.name)
+    if (work / "things_scorer.pt").exists():
+        of_things = things_scorer.ThingScorer()
+        Checkpoint(work / "things_scorer.pt", {"scorer": of_things}).load()
+        things_scorer.save(of_things, folder / things_scorer.FILE.name)
     for log in work.glob("*.jsonl"):
         shutil.copy(log, folder / log.name)
 

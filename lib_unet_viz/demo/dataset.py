@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from lib_unet_viz.demo.scenes import Scene, Thing, draw_scene
+from lib_unet_viz.demo import worlds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,12 +25,12 @@ CHUNK = 32
 
 @dataclass(frozen=True)
 class Dataset:
-    """Latents float32 (scene, channel, y, x), not yet scaled; foreground (scene, 1, y, x) in [0, 1]; the
-    scenes without their pictures and masks."""
+    """Latents float32 (scene, channel, y, x), not yet scaled; foreground (scene, 1, y, x) in [0, 1]; several
+    captions of each scene."""
 
     latents: torch.Tensor
     foreground: torch.Tensor
-    scenes: tuple[Scene, ...]
+    captions: tuple[tuple[str, ...], ...]
 
     @cached_property
     def scaling_factor(self) -> float:
@@ -45,28 +45,26 @@ def encode(
     *,
     count: int,
     device: str,
+    seed: int = 2,
     progress: Callable[[float], None] = lambda done: None,
 ) -> None:
     """Draw `count` scenes, encode them and write them to `path`."""
-    rng = np.random.default_rng(2)
-    latents, foreground, said = [], [], []
+    rng = np.random.default_rng(seed)
+    latents, foreground, captions = [], [], []
     for start in range(0, count, CHUNK):
-        scenes = [draw_scene(rng) for _ in range(CHUNK)]
-        pictures = torch.from_numpy(np.stack([scene.picture for scene in scenes])).to(device)
+        drawn = [worlds.example(rng) for _ in range(CHUNK)]
+        pictures = torch.from_numpy(np.stack([each.picture for each in drawn])).to(device)
         pictures = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
         latents.append(vae.encode(pictures).latent_dist.mean.half().cpu())
-        masks = torch.from_numpy(np.stack([scene.masks.any(0) for scene in scenes]))[:, None].float()
+        masks = torch.from_numpy(np.stack([each.foreground for each in drawn]))[:, None].float()
         foreground.append(torch.nn.functional.avg_pool2d(masks, 8).half())
-        said += [
-            {"things": [asdict(t) for t in s.things], "background": s.background, "pattern": s.pattern}
-            for s in scenes
-        ]
+        captions += [each.captions for each in drawn]
         progress((start + CHUNK) / count)
     temporary = path.with_suffix(".tmp")
     save_file(
         {"latents": torch.cat(latents).contiguous(), "foreground": torch.cat(foreground).contiguous()},
         temporary,
-        {"scenes": json.dumps(said)},
+        {"captions": json.dumps(captions)},
     )
     temporary.replace(path)
 
@@ -74,17 +72,6 @@ def encode(
 def load(path: Path) -> Dataset:
     """Read what `encode` wrote."""
     with safe_open(path, "pt") as file:
-        said = json.loads(file.metadata()["scenes"])
+        captions = tuple(map(tuple, json.loads(file.metadata()["captions"])))
         latents, foreground = (file.get_tensor(name).float() for name in ("latents", "foreground"))
-    nothing = np.zeros((0, 0, 0))
-    scenes = tuple(
-        Scene(
-            tuple(Thing(t["shape"], t["color"], t["size"], tuple(t["center"])) for t in s["things"]),
-            s["background"],
-            s["pattern"],
-            nothing.astype(np.uint8),
-            nothing.astype(bool),
-        )
-        for s in said
-    )
-    return Dataset(latents, foreground, scenes)
+    return Dataset(latents, foreground, captions)

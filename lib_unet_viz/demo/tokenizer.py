@@ -6,12 +6,14 @@ Every byte is a token of its own, so any text tokenises; every word of the capti
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from lib_unet_viz.demo.scenes import caption, draw_scene
+from lib_unet_viz.demo.things.captions import vocabulary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +24,10 @@ WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 
 
 def build(folder: Path, *, captions: int = 4000, merges: int = 600) -> int:
-    """Learn merges from captions; write vocabulary, merges and configuration; the vocabulary's size."""
+    """Learn merges from captions; write vocabulary, merges and configuration; the vocabulary's size.
+
+    First those of shapes, then what the words of things need beside them: words of shapes keep their tokens.
+    """
     rng = np.random.default_rng(0)
     corpus = [caption(draw_scene(rng), rng) for _ in range(captions)]
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
@@ -41,7 +46,8 @@ def build(folder: Path, *, captions: int = 4000, merges: int = 600) -> int:
         ),
     )
     learned = json.loads(tokenizer.to_str())["model"]["merges"]
-    pairs = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in learned]
+    pairs = [(a, b) for a, b in (pair.split(" ") if isinstance(pair, str) else pair for pair in learned)]
+    pairs = further(pairs, vocabulary())
     names = [
         *alphabet,
         *(letter + "</w>" for letter in alphabet),
@@ -49,9 +55,9 @@ def build(folder: Path, *, captions: int = 4000, merges: int = 600) -> int:
         BOS,
         EOS,
     ]
-    vocabulary = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    numbers = {name: index for index, name in enumerate(dict.fromkeys(names))}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    (folder / "vocab.json").write_text(json.dumps(numbers, ensure_ascii=False), encoding="utf-8")
     lines = ["#version: 0.2", *(" ".join(pair) for pair in pairs)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     settings = {
@@ -64,4 +70,26 @@ def build(folder: Path, *, captions: int = 4000, merges: int = 600) -> int:
         "do_lower_case": True,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    return len(vocabulary)
+    return len(numbers)
+
+
+def further(pairs: list[tuple[str, str]], words: list[str]) -> list[tuple[str, str]]:
+    """More merges after the given ones, the most frequent pairs first, until each word is one token."""
+    pairs = list(pairs)
+    pieces = [_merged([*word[:-1], f"{word[-1]}</w>"], pairs) for word in words]
+    while any(len(each) > 1 for each in pieces):
+        counted = Counter(pair for each in pieces for pair in zip(each, each[1:], strict=False))
+        pairs.append(max(counted, key=lambda pair: (counted[pair], pair)))
+        pieces = [_merged(each, pairs[-1:]) for each in pieces]
+    return pairs
+
+
+def _merged(pieces: list[str], pairs: list[tuple[str, str]]) -> list[str]:
+    """The pieces after merges, in the order of the pairs."""
+    for pair in pairs:
+        at = 0
+        while at < len(pieces) - 1:
+            if (pieces[at], pieces[at + 1]) == pair:
+                pieces = [*pieces[:at], "".join(pair), *pieces[at + 2 :]]
+            at += 1
+    return pieces

@@ -1,7 +1,7 @@
 """Train the bundled model from nothing: `python -m lib_unet_viz.demo.train`. Called again, it goes on.
 
-Stages: tokenizer, autoencoder, latents (scenes encoded once), scorer, unet (with the text encoder),
-bundle (into the package), report (loss curves and a sheet of samples, into docs/).
+Stages: tokenizer, autoencoder, latents (scenes encoded once), scorer (of shapes), things_scorer, unet (with
+the text encoder), bundle (into the package), report (loss curves and a sheet of samples, into docs/).
 """
 
 from __future__ import annotations
@@ -11,12 +11,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 
 from lib_unet_viz.demo import bundle, dataset, model, report, scorer, tokenizer, train_autoencoder, train_unet
 from lib_unet_viz.demo.checkpoint import Checkpoint
+from lib_unet_viz.demo.things import scorer as things_scorer
 
-STAGES = ("tokenizer", "autoencoder", "latents", "scorer", "unet", "bundle", "report")
+STAGES = (
+    "tokenizer",
+    "autoencoder",
+    "latents",
+    "scorer",
+    "things_scorer",
+    "unet",
+    "bundle",
+    "report",
+)
 
 
 def main() -> None:
@@ -36,6 +45,15 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=190, help="of the unet stage, in all (default 190)")
     parser.add_argument("--autoencoder-minutes", type=float, default=17)
     parser.add_argument("--scorer-minutes", type=float, default=10)
+    parser.add_argument("--things-scorer-minutes", type=float, default=40)
+    parser.add_argument(
+        "--decoder", action="store_true", help="of the autoencoder, train the decoder only: latents stay"
+    )
+    parser.add_argument(
+        "--bfloat16",
+        action="store_true",
+        help="the autoencoder's stage in bfloat16: faster where CPUs have it",
+    )
     parser.add_argument("--scenes", type=int, default=16_384, help="scenes encoded for the unet stage")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of the report's pictures")
     parser.add_argument(
@@ -58,15 +76,24 @@ def _run(stage: str, choice: argparse.Namespace) -> None:
     if stage == "tokenizer":
         tokenizer.build(work / "tokenizer")
     elif stage == "autoencoder":
-        train_autoencoder.train(work, minutes=choice.autoencoder_minutes, device=device)
+        train_autoencoder.train(
+            work,
+            minutes=choice.autoencoder_minutes,
+            device=device,
+            bundled=choice.bundled,
+            decoder=choice.decoder,
+            bfloat16=choice.bfloat16,
+        )
     elif stage == "latents" and not latents.exists():
         vae = model.new_autoencoder().to(device)
         if choice.bundled:
-            vae = AutoencoderKL.from_pretrained(model.FOLDER, subfolder="vae").to(device)
+            vae = train_autoencoder.bundled_autoencoder().to(device)
         Checkpoint(work / "autoencoder.pt", {"vae": vae}).load()
         dataset.encode(vae, latents, count=choice.scenes, device=device)
     elif stage == "scorer":
         scorer.train(work, minutes=choice.scorer_minutes, device=device)
+    elif stage == "things_scorer":
+        things_scorer.train(work, minutes=choice.things_scorer_minutes, device=device)
     elif stage == "unet":
         train_unet.train(
             work, minutes=choice.minutes, device=device, processes=choice.processes, bundled=choice.bundled

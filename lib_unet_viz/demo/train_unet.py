@@ -16,7 +16,6 @@ from transformers import CLIPTokenizer
 
 from lib_unet_viz.demo import dataset, model
 from lib_unet_viz.demo.checkpoint import Checkpoint
-from lib_unet_viz.demo.scenes import caption
 from lib_unet_viz.hosts.diffusers_models import load_demo
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ MIN_SNR = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Wei
 OFFSET_NOISE = 0.2
 FOREGROUND = 2.0  # how much more a latent position wholly inside an object counts
 SLOWEST_DECAY = 0.999
+EMBEDDING = "token_embedding.weight"
 NO_CAPTION = 0.1  # share of samples that train the unconditional half
 
 
@@ -43,11 +43,18 @@ class TextToNoise(torch.nn.Module):
         self.text_encoder = model.new_text_encoder(vocabulary)
         self.unet = model.new_unet()
 
-    def load_bundled(self) -> None:
-        """Take the weights that the package carries."""
+    def load_bundled(self, tokenizer: CLIPTokenizer) -> None:
+        """Take the weights that the package carries; tokens that it has not start by chance, as far apart."""
         pipe = load_demo()
-        self.text_encoder.load_state_dict(pipe.text_encoder.state_dict())
         self.unet.load_state_dict(pipe.unet.state_dict())
+        weights = pipe.text_encoder.state_dict()
+        known, name = pipe.tokenizer.get_vocab(), next(n for n in weights if n.endswith(EMBEDDING))
+        old = weights[name].float()
+        new = torch.randn(len(tokenizer), old.shape[1]) * old.std() + old.mean(0)
+        for token, index in tokenizer.get_vocab().items():
+            if token in known:
+                new[index] = old[known[token]]
+        self.text_encoder.load_state_dict({**weights, name: new})
 
     def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """Predicted noise (sample, channel, y, x)."""
@@ -83,7 +90,7 @@ def _train(
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     network = TextToNoise(len(tokenizer)).to(device)
     if bundled:
-        network.load_bundled()
+        network.load_bundled(tokenizer)
     average = AveragedModel(network, multi_avg_fn=_follow)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=LEARNING_RATE, weight_decay=1e-2, betas=(0.9, 0.99), fused=True
@@ -133,7 +140,7 @@ def _loss(
     """Weighted mean squared error of the predicted noise, on `count` scenes at random timesteps."""
     device = next(network.parameters()).device
     picked = rng.integers(0, len(data.latents), count)
-    texts = ["" if rng.random() < NO_CAPTION else caption(data.scenes[i], rng) for i in picked]
+    texts = ["" if rng.random() < NO_CAPTION else str(rng.choice(data.captions[i])) for i in picked]
     ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(device)
     clean = data.latents[picked].to(device) * data.scaling_factor
     signal = model.new_scheduler().alphas_cumprod.to(device)

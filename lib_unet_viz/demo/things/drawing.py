@@ -238,7 +238,7 @@ class Canvas:
         """The picture (y, x, rgb), averaged down, and the labels (y, x) of its pixels' middles."""
         at = self.scale // 2
         labels = np.asarray(self.labels, dtype=np.int32)[at :: self.scale, at :: self.scale]
-        return np.asarray(self.image.reduce(self.scale)), labels
+        return np.array(self.image.reduce(self.scale)), labels
 
 
 def shade(colors: Mapping[str, Rgb], role: str) -> Rgb:
