@@ -471,11 +471,15 @@ def test_scores_as_a_table() -> None:
     others = {"intervals": {"miou": [0.35, 0.45]}, "colors": {"miou": 0.2}, "phrases": {"miou": 0.1}}
     cases = ("one_object", "two_objects", "three_objects", "generated")
     maps = {case: {"daam": {**marks, **others}} for case in cases}
+    of_things = {case: {"daam": marks} for case in ("things", "attached", "parts", "asked")}
     found = {
-        "pictures": {"scorer_on_drawn": 0.99, "one_object": 0.925, "two_objects": 0.7},
-        "maps": {"default": "daam", "winner": "vxa", "best_layer": "OUT07", **maps},
+        "pictures": {"scorer_on_drawn": 0.99, "one_object": 0.925, "two_objects": 0.7, "unseen_pair": 0.5},
+        "maps": {"default": "daam", "winner": "vxa", "best_layer": "OUT07", **maps, **of_things},
     }
     text = report.scores(found, count=40)
+    assert re.search(r"^worn or eaten, pairs not trained on +50\.0%$", text, re.MULTILINE)
+    row = r"^daam \(default\) +81\.0% +0\.400 +0\.300 +0\.700$"
+    assert len(re.findall(row, text, re.MULTILINE)) == 4
     assert re.search(r"^one object +92\.5%$", text, re.MULTILINE)
     row = r"^daam \(default\) +81\.0% +0\.400 +0\.050 +0\.300 +0\.700 +0\.200 +0\.100$"
     assert len(re.findall(row, text, re.MULTILINE)) == 4

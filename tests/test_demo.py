@@ -16,6 +16,7 @@ from lib_unet_viz.demo.localisation import Judged, summary
 from lib_unet_viz.demo.localisation import judge as judge_map
 from lib_unet_viz.demo.scenes import COLORS, SHAPES
 from lib_unet_viz.demo.score_maps import held_out, masks_by_color
+from lib_unet_viz.demo.things.scorer import ThingScorer
 from lib_unet_viz.hosts.pipeline import Pipeline
 from lib_unet_viz.settings import Settings
 
@@ -189,8 +190,17 @@ def test_the_scorer_finds_what_is_drawn() -> None:
 @pytest.mark.heavy
 def test_the_score_has_the_documented_keys(bundled: Pipeline) -> None:
     done: list[float] = []
-    found = score.score(seed=5, count=4, model=bundled, progress=lambda share, doing: done.append(share))
-    assert set(found["pictures"]) == {"scorer_on_drawn", "one_object", "two_objects"}
+    found = score.score(
+        seed=5,
+        count=4,
+        model=bundled,
+        of_things=ThingScorer().eval(),
+        progress=lambda share, doing: done.append(share),
+    )
+    of_shapes = {"scorer_on_drawn", "one_object", "two_objects"}
+    of_things = {"things_scorer_on_drawn", "one_thing", "two_things", "colour", "relation", "unseen_pair"}
+    assert set(found["pictures"]) == of_shapes | of_things
+    assert {"things", "attached", "parts", "asked"} <= set(found["maps"])
     assert found["maps"]["default"] in found["maps"]["two_objects"]
     assert {"winner", "best_layer", "one_object", "three_objects", "generated"} <= set(found["maps"])
     marks = {"pointing", "miou", "miou_mean", "map"}

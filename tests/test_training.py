@@ -63,9 +63,10 @@ def test_bundled_weights_are_taken_up_with_more_words(words: Path) -> None:
 def test_scenes_of_both_worlds_are_encoded_once_with_their_captions(tmp_path: Path) -> None:
     done: list[float] = []
     vae = train_autoencoder.bundled_autoencoder()
-    path = tmp_path / "latents.safetensors"
-    dataset.encode(vae, path, count=dataset.CHUNK, device="cpu", progress=done.append)
-    data = dataset.load(path)
+    with pytest.raises(ValueError, match="run the stage latents first"):
+        dataset.load(tmp_path)
+    dataset.encode(vae, tmp_path, count=dataset.CHUNK, device="cpu", progress=done.append)
+    data = dataset.load(tmp_path)
     side = SIZE // 8
     assert data.latents.shape == (dataset.CHUNK, 4, side, side)
     assert data.foreground.shape == (dataset.CHUNK, 1, side, side)
@@ -76,6 +77,10 @@ def test_scenes_of_both_worlds_are_encoded_once_with_their_captions(tmp_path: Pa
     assert any(name in texts for name in THINGS)
     assert data.scaling_factor == pytest.approx(1 / data.latents.std().item())
     assert done == [1.0]
+    (file,) = tmp_path.glob("*.safetensors")
+    written = file.stat().st_mtime_ns
+    dataset.encode(vae, tmp_path, count=dataset.CHUNK, device="cpu")
+    assert file.stat().st_mtime_ns == written
 
 
 def test_the_autoencoder_learns_its_decoder_alone(tmp_path: Path) -> None:

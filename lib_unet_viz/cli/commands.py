@@ -137,19 +137,25 @@ def maps(options: Namespace) -> None:
 
 def score(options: Namespace) -> None:
     """The model's and the maps' quality, or that of edits."""
-    from lib_unet_viz.demo import scorer
+    from lib_unet_viz.demo import score_edits, score_thing_edits, scorer
     from lib_unet_viz.demo.score import score as measure
-    from lib_unet_viz.demo.score_edits import edits
+    from lib_unet_viz.demo.things import scorer as things
 
     model, chosen = load(options.model), {"seed": options.seed, "count": options.count or 200}
+    of_things = things.bundled()
+    share = 0.5 if of_things else 1.0
+    found: dict[str, Any]
     with progress.counting(1.0, "scoring") as now:
         if options.edits:
             chosen["count"] = options.count or 100
-            told: Callable[[float], None] = lambda done: now(done, "edits")  # noqa: E731
-            found: dict[str, Any] = {"edits": edits(model, scorer.load(), progress=told, **chosen)}
+            told: Callable[[float], None] = lambda done: now(done * share, "edits of shapes")  # noqa: E731
+            found = {"edits": score_edits.edits(model, scorer.load(), progress=told, **chosen)}
+            if of_things:
+                more: Callable[[float], None] = lambda done: now((1 + done) / 2, "edits of things")  # noqa: E731
+                found["thing_edits"] = score_thing_edits.edits(model, of_things, progress=more, **chosen)
         else:
-            found = measure(model=model, progress=now, **chosen)
-    text = report.edits(found["edits"]) if options.edits else report.scores(found, count=chosen["count"])
+            found = measure(model=model, of_things=of_things, progress=now, **chosen)
+    text = report.all_edits(found) if options.edits else report.scores(found, count=chosen["count"])
     say(_json(found) if options.json else text)
 
 

@@ -76,10 +76,20 @@ def scores(found: Mapping[str, Any], *, count: int) -> str:
         "scorer_on_drawn": "the scorer, on drawn scenes",
         "one_object": "one object",
         "two_objects": "two objects",
+        "things_scorer_on_drawn": "the scorer of things, on drawn scenes",
+        "one_thing": "one thing",
+        "two_things": "two things",
+        "unseen_pair": "worn or eaten, pairs not trained on",
+        "colour": "things of the colour asked for",
+        "relation": "two things on the sides asked for",
     }
     drawn = [(names.get(name, name), f"{value:.1%}") for name, value in pictures.items()]
-    head = (f"pictures, of {count} each, in which all is found", "")
-    return _columns([head, *drawn]) + "\n\n" + maps(found["maps"])
+    head = (
+        f"pictures, of {count} captions of shapes each, half as many of things, in which all is found",
+        "",
+    )
+    of_things = [thing_maps(found["maps"])] if "things" in found["maps"] else []
+    return "\n\n".join([_columns([head, *drawn]), maps(found["maps"]), *of_things])
 
 
 def maps(found: Mapping[str, Any]) -> str:
@@ -89,6 +99,29 @@ def maps(found: Mapping[str, Any]) -> str:
     tables = [row for name, title in cases.items() for row in _marks(title, found, found[name])]
     best = f"vxa_best is the layer {found['best_layer']}; the winner is {found['winner']}"
     return _columns(tables[1:]) + f"\n\n{best}"
+
+
+def thing_maps(found: Mapping[str, Any]) -> str:
+    """The marks of heat maps of things, a table for each case."""
+    cases = {
+        "things": "nouns of two things",
+        "attached": "nouns, one wearing or eating the other",
+        "parts": "parts that the prompt does not name",
+        "asked": "kinds and synonyms",
+    }
+    rows: list[tuple[str, ...]] = []
+    for name, title in cases.items():
+        rows += [("", ""), (f"heat maps of {title}", "pointing", "mIoU", "at mean", "mAP")]
+        for method, each in found[name].items():
+            marks = [f"{each['pointing']:.1%}", *(f"{each[k]:.3f}" for k in ("miou", "miou_mean", "map"))]
+            rows.append((f"{method} (default)" if method == found["default"] else method, *marks))
+    return _columns(rows[1:])
+
+
+def all_edits(found: Mapping[str, Any]) -> str:
+    """How edits of shapes and of things did."""
+    tables = [("shapes", "edits"), ("things", "thing_edits")]
+    return "\n\n".join(f"{what}: {edits(found[name])}" for what, name in tables if name in found)
 
 
 def edits(found: Mapping[str, Any]) -> str:

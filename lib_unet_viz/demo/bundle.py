@@ -34,7 +34,7 @@ def write(work: Path, folder: Path) -> None:
         vae = AutoencoderKL.from_pretrained(folder, subfolder="vae")
     average = AveragedModel(train_unet.TextToNoise(len(tokenizer)))
     Checkpoint(work / "unet.pt", {"average": average}).load()
-    vae.register_to_config(scaling_factor=dataset.load(work / "latents.safetensors").scaling_factor)
+    vae.register_to_config(scaling_factor=dataset.load(work).scaling_factor)
     vae.register_to_config(preview_matrix=_preview_matrix(vae))
     pipe = StableDiffusionPipeline(
         vae=vae,

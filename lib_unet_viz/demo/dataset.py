@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from diffusers import AutoencoderKL
 
-CHUNK = 32
+CHUNK = 32  # scenes encoded at once
+SHARD, NAME = 1024, "latents-{}.safetensors"  # scenes of a file
 
 
 @dataclass(frozen=True)
@@ -35,31 +37,41 @@ class Dataset:
     @cached_property
     def scaling_factor(self) -> float:
         """What brings the latents to a standard deviation of 1, as Stable Diffusion's 0.18215 does."""
-        return 1 / self.latents[:4096].std().item()
+        return 1 / self.latents[:SHARD].std().item()
 
 
 @torch.no_grad()
 def encode(
     vae: AutoencoderKL,
-    path: Path,
+    folder: Path,
     *,
     count: int,
     device: str,
-    seed: int = 2,
     progress: Callable[[float], None] = lambda done: None,
 ) -> None:
-    """Draw `count` scenes, encode them and write them to `path`."""
-    rng = np.random.default_rng(seed)
+    """Draw `count` scenes, encode them and write them to files of SHARD each; those that exist are kept.
+
+    Each file is drawn from its own seed, so that this goes on where it stopped.
+    """
+    shards = math.ceil(count / SHARD)
+    for number in range(shards):
+        path = folder / NAME.format(f"{number:03}")
+        if not path.exists():
+            _write(vae, path, seed=number, count=min(SHARD, count - number * SHARD), device=device)
+        progress((number + 1) / shards)
+
+
+def _write(vae: AutoencoderKL, path: Path, *, seed: int, count: int, device: str) -> None:
+    rng = np.random.default_rng((2, seed))
     latents, foreground, captions = [], [], []
     for start in range(0, count, CHUNK):
-        drawn = [worlds.example(rng) for _ in range(CHUNK)]
+        drawn = [worlds.example(rng) for _ in range(min(CHUNK, count - start))]
         pictures = torch.from_numpy(np.stack([each.picture for each in drawn])).to(device)
         pictures = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
         latents.append(vae.encode(pictures).latent_dist.mean.half().cpu())
         masks = torch.from_numpy(np.stack([each.foreground for each in drawn]))[:, None].float()
         foreground.append(torch.nn.functional.avg_pool2d(masks, 8).half())
         captions += [each.captions for each in drawn]
-        progress((start + CHUNK) / count)
     temporary = path.with_suffix(".tmp")
     save_file(
         {"latents": torch.cat(latents).contiguous(), "foreground": torch.cat(foreground).contiguous()},
@@ -69,9 +81,18 @@ def encode(
     temporary.replace(path)
 
 
-def load(path: Path) -> Dataset:
-    """Read what `encode` wrote."""
-    with safe_open(path, "pt") as file:
-        captions = tuple(map(tuple, json.loads(file.metadata()["captions"])))
-        latents, foreground = (file.get_tensor(name).float() for name in ("latents", "foreground"))
-    return Dataset(latents, foreground, captions)
+def load(folder: Path) -> Dataset:
+    """Read all that `encode` wrote so far. Raises ValueError where there is nothing."""
+    paths = sorted(folder.glob(NAME.format("*")))
+    if not paths:
+        raise ValueError(
+            f"{folder} holds no encoded scenes ({NAME.format('*')}): run the stage latents first"
+        )
+    latents, foreground = [], []
+    captions: list[tuple[str, ...]] = []
+    for path in paths:
+        with safe_open(path, "pt") as file:
+            captions += map(tuple, json.loads(file.metadata()["captions"]))
+            latents.append(file.get_tensor("latents").float())
+            foreground.append(file.get_tensor("foreground").float())
+    return Dataset(torch.cat(latents), torch.cat(foreground), tuple(captions))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lib_unet_viz.demo import model, score
+from lib_unet_viz.demo import model, score_pictures
 from lib_unet_viz.demo.score_maps import held_out
 from lib_unet_viz.demo.things.catalog import THINGS
 from lib_unet_viz.demo.things.drawing import Canvas, pose
@@ -52,7 +52,7 @@ def samples(pipeline: Pipeline, path: Path, *, columns: int = 7, seed: int = 0) 
     captions = [text for _, text in held]
     figure = Figure(figsize=(1.75 * columns, 6.6), layout="constrained")
     for axes, picture, text in zip(
-        figure.subplots(3, columns).flat, score.draw(pipeline, captions, seed), captions, strict=True
+        figure.subplots(3, columns).flat, score_pictures.draw(pipeline, captions, seed), captions, strict=True
     ):
         axes.imshow(picture)
         axes.set_title(textwrap.fill(text, 27), fontsize=7.5)

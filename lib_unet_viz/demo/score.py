@@ -1,23 +1,20 @@
-"""How good the bundled model's pictures and heat maps are, on freshly drawn scenes.
+"""How good the bundled model's pictures and heat maps are, on freshly drawn scenes of shapes and of things.
 
-Pictures: does an independent scorer find every object that a caption names? Maps: see `score_maps`.
+Pictures: does an independent scorer find what a caption names? See `score_pictures` and `score_things`. Maps:
+see `score_maps` and `score_thing_maps`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
+from lib_unet_viz.demo import score_maps, score_pictures, score_thing_maps, score_things
 from lib_unet_viz.demo import scorer as judge
-from lib_unet_viz.demo.score_maps import CFG, STEPS, held_out, maps
+from lib_unet_viz.demo.things.scorer import ThingScorer, accuracy
 from lib_unet_viz.hosts.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-BATCH = 20
 
 
 def score(
@@ -25,21 +22,61 @@ def score(
     seed: int,
     count: int = 200,
     model: Pipeline | None = None,
+    of_things: ThingScorer | None = None,
     progress: Callable[[float, str], None] = lambda done, doing: None,
 ) -> dict[str, Any]:
     """Measure everything on `count` scenes each; fractions of 1. `progress(done, doing)`, done in [0, 1].
 
-    Keys: pictures: scorer_on_drawn, one_object, two_objects; maps: as `score_maps.maps` says.
+    of_things: the judge of things; without it shapes alone are measured, with it also half as many scenes of
+    things.
+
+    Keys: pictures: scorer_on_drawn, one_object, two_objects of shapes; things_scorer_on_drawn and what
+    `score_things.pictures` says of things; maps: as `score_maps.maps` and `score_thing_maps.maps` say.
     """
-    model = model or Pipeline.load()
+    model, share = model or Pipeline.load(), 0.5 if of_things else 1.0
+    found = _shapes(model, seed=seed, count=count, progress=_scaled(progress, 0.0, share))
+    if of_things:
+        fewer, told = max(1, count // 2), _scaled(progress, share, share)
+        things = _things(model, of_things, seed=seed, count=fewer, progress=told)
+        found = {name: {**part, **things[name]} for name, part in found.items()}
+    return found
+
+
+def _shapes(
+    model: Pipeline, *, seed: int, count: int, progress: Callable[[float, str], None]
+) -> dict[str, dict[str, Any]]:
     scorer = judge.load()
     progress(0.0, "scorer on drawn scenes")
-    pictures: dict[str, float] = {"scorer_on_drawn": judge.accuracy(scorer, count=max(count, 200), seed=seed)}
+    pictures: dict[str, Any] = {"scorer_on_drawn": judge.accuracy(scorer, count=max(count, 200), seed=seed)}
     for objects, name in ((1, "one_object"), (2, "two_objects")):
         part = _part(progress, 0.3 * objects - 0.28, 0.3, f"pictures: {name}")
-        pictures[name] = _found(model, scorer, objects=objects, count=count, seed=seed, progress=part)
-    found = maps(model, count=count, seed=seed, progress=_part(progress, 0.6, 0.4, "maps"))
-    return {"pictures": pictures, "maps": found}
+        pictures[name] = score_pictures.found(
+            model, scorer, objects=objects, count=count, seed=seed, progress=part
+        )
+    maps = score_maps.maps(model, count=count, seed=seed, progress=_part(progress, 0.6, 0.4, "maps"))
+    return {"pictures": pictures, "maps": maps}
+
+
+def _things(
+    model: Pipeline,
+    scorer: ThingScorer,
+    *,
+    seed: int,
+    count: int,
+    progress: Callable[[float, str], None],
+) -> dict[str, dict[str, Any]]:
+    drawn = accuracy(scorer, count=max(count, 200), seed=seed)["things"]
+    told = _part(progress, 0.02, 0.58, "pictures: things")
+    pictures = score_things.pictures(model, scorer, count=count, seed=seed, progress=told)
+    told = _part(progress, 0.6, 0.4, "maps: things")
+    maps = score_thing_maps.maps(model, count=count, seed=seed, progress=told)
+    return {"pictures": {"things_scorer_on_drawn": drawn, **pictures}, "maps": maps}
+
+
+def _scaled(
+    progress: Callable[[float, str], None], start: float, length: float
+) -> Callable[[float, str], None]:
+    return lambda done, doing: progress(start + length * done, doing)
 
 
 def _part(
@@ -47,38 +84,3 @@ def _part(
 ) -> Callable[[float], None]:
     """Progress of one part in [0, 1], told as progress of the whole."""
     return lambda done: progress(start + length * done, doing)
-
-
-def _found(
-    model: Pipeline,
-    scorer: judge.Scorer,
-    *,
-    objects: int,
-    count: int,
-    seed: int,
-    progress: Callable[[float], None],
-) -> float:
-    """Share of captions of which the scorer finds every named object in the generated picture."""
-    hits = 0
-    held = held_out(objects=objects, count=count, seed=seed)
-    for at in range(0, count, BATCH):
-        batch = held[at : at + BATCH]
-        for (scene, _), kinds in zip(
-            batch, scorer.found(draw(model, [text for _, text in batch], seed + at)), strict=True
-        ):
-            hits += judge.truth(scene) <= kinds
-        progress(min(1.0, (at + BATCH) / count))
-    return hits / count
-
-
-@torch.no_grad()
-def draw(model: Pipeline, captions: list[str], seed: int) -> np.ndarray:
-    """Generate one picture per caption, uint8 (image, y, x, rgb)."""
-    output = model.pipe(
-        captions,
-        num_inference_steps=STEPS,
-        guidance_scale=CFG,
-        generator=[torch.Generator("cpu").manual_seed(seed + index) for index in range(len(captions))],
-        output_type="np",
-    )
-    return np.round(np.asarray(output.images) * 255).astype(np.uint8)

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from lib_unet_viz.demo.scorer import Scorer
     from lib_unet_viz.hosts.pipeline import Pipeline
 
-    Picture = NDArray[np.uint8] | Image.Image
+    Picture8 = NDArray[np.uint8]
+    Picture = Picture8 | Image.Image
     Mask = NDArray[np.bool_]
 
 PLAIN = "none"
@@ -50,6 +51,23 @@ MARGIN = 8  # pixels around the swapped object in which its successor may lie
 # Prompt, (old word, new word), method, seed: the source and the target picture, 8 bits (y, x, rgb).
 Edit = Callable[[str, tuple[str, str], str, int], "tuple[Picture, Picture]"]
 Kind = tuple[str, str]  # color, shape
+
+
+class Swapped(Protocol):
+    """A caption and the word that is swapped in it."""
+
+    @property
+    def caption(self) -> str: ...
+    @property
+    def old(self) -> str: ...
+    @property
+    def new(self) -> str: ...
+    @property
+    def target(self) -> str:
+        """The caption with the new word."""
+
+
+AnySwap = TypeVar("AnySwap", bound=Swapped)
 
 
 @dataclass(frozen=True)
@@ -102,14 +120,31 @@ def edits(
     object and of all that is not near the swapped one, and its captions; captions: all. None where nothing
     could be measured. `progress(done)`, done in [0, 1].
     """
-    drawn, make = swaps(count=count, seed=seed), make or partial(by_attention, model)
+    look = partial(judge, scorer)
+    drawn = swaps(count=count, seed=seed)
+    return measured(model, drawn, look, seed=seed, make=make, methods=methods, progress=progress)
+
+
+def measured(
+    model: Pipeline,
+    drawn: Sequence[AnySwap],
+    look: Callable[[AnySwap, Picture8, Picture8], Judged],
+    *,
+    seed: int,
+    make: Edit | None,
+    methods: Sequence[str],
+    progress: Callable[[float], None],
+) -> dict[str, dict[str, Any]]:
+    """By method, the summary of what `look` says of each swap's source and target."""
+    make = make or partial(by_attention, model)
     found: dict[str, dict[str, Any]] = {}
     for number, method in enumerate(methods):
         judged = []
         for index, swap in enumerate(drawn):
             pictures = _make(model, make, swap, method=method, seed=seed + index)
-            judged.append(judge(scorer, swap, *map(np.asarray, pictures)))
-            progress((number + (index + 1) / count) / len(methods))
+            source, target = map(np.asarray, pictures)
+            judged.append(look(swap, source, target))
+            progress((number + (index + 1) / len(drawn)) / len(methods))
         found[method] = summary(judged)
     return found
 
@@ -141,7 +176,7 @@ def _fits(swap: Swap) -> bool:
     return once and swap.new not in (*swap.before, *swap.other) and not wrong
 
 
-def _make(model: Pipeline, make: Edit, swap: Swap, *, method: str, seed: int) -> tuple[Picture, Picture]:
+def _make(model: Pipeline, make: Edit, swap: Swapped, *, method: str, seed: int) -> tuple[Picture, Picture]:
     if method != PLAIN:
         return make(swap.caption, (swap.old, swap.new), method, seed)
     source, target = (

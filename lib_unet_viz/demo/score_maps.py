@@ -164,11 +164,12 @@ def judged(trace: Trace, scene: Scene, masks: NDArray[np.bool_]) -> Marks:
             kind: [[judge(heat.resized(mask.shape), mask) for heat, mask in zip(heats, masks, strict=True)]]
             for kind, heats in ((kind, found(positions)) for kind, positions in words.items())
         }
-        for name, found in _methods_of(trace).items()
+        for name, found in methods_of(trace).items()
     }
 
 
-def _methods_of(trace: Trace) -> dict[str, Found]:
+def methods_of(trace: Trace) -> dict[str, Found]:
+    """By name: each method, and each layer alone as "layer IN02"; what makes its maps of words."""
     maps = heatmap.cross_maps(trace)
 
     def layer(block: str) -> Found:

@@ -72,7 +72,6 @@ def _stage(name: str) -> str:
 
 def _run(stage: str, choice: argparse.Namespace) -> None:
     work, device = choice.work, choice.device
-    latents = work / "latents.safetensors"
     if stage == "tokenizer":
         tokenizer.build(work / "tokenizer")
     elif stage == "autoencoder":
@@ -84,12 +83,12 @@ def _run(stage: str, choice: argparse.Namespace) -> None:
             decoder=choice.decoder,
             bfloat16=choice.bfloat16,
         )
-    elif stage == "latents" and not latents.exists():
+    elif stage == "latents":
         vae = model.new_autoencoder().to(device)
         if choice.bundled:
             vae = train_autoencoder.bundled_autoencoder().to(device)
         Checkpoint(work / "autoencoder.pt", {"vae": vae}).load()
-        dataset.encode(vae, latents, count=choice.scenes, device=device)
+        dataset.encode(vae, work, count=choice.scenes, device=device)
     elif stage == "scorer":
         scorer.train(work, minutes=choice.scorer_minutes, device=device)
     elif stage == "things_scorer":

@@ -25,7 +25,7 @@ Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 BATCH = 32
 LEARNING_RATE = 1e-3
-WARM_UP = 300  # steps
+WARM_UP = 100  # steps
 MIN_SNR = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"
 # Guttenberg 2023, "Diffusion with Offset Noise": else the mean of the first noise picks the background.
 OFFSET_NOISE = 0.2
@@ -86,7 +86,7 @@ def _train(
         torch.set_num_threads(1)
         meeting = f"file://{(folder / f'meeting-{os.getppid()}').resolve()}"
         distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
-    data = dataset.load(folder / "latents.safetensors")
+    data = dataset.load(folder)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     network = TextToNoise(len(tokenizer)).to(device)
     if bundled:

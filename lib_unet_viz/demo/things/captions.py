@@ -34,11 +34,14 @@ WORDS = {
 OPENINGS = ("a picture of ", "a drawing of ")
 
 
-def caption(scene: ThingScene, rng: np.random.Generator) -> str:
-    """Say what a scene shows. A colour that was given is always said, a size and a place not always."""
-    if rng.random() < TAGS:
+def caption(scene: ThingScene, rng: np.random.Generator, *, plainly: bool = False) -> str:
+    """Say what a scene shows. A colour that was given is always said, a size and a place not always.
+
+    plainly: in a sentence, without synonyms: each thing by its own name.
+    """
+    if not plainly and rng.random() < TAGS:
         return _tags(scene, rng)
-    names = [_with_article(name) for name in _names(scene, rng)]
+    names = [_with_article(name) for name in _names(scene, rng, plainly=plainly)]
     text = names[0]
     if len(names) == 2:
         text += f" {_one(WORDS[scene.relation], rng)} {names[1]}"
@@ -59,20 +62,23 @@ def _tags(scene: ThingScene, rng: np.random.Generator) -> str:
     return ", ".join([*names, *part, *([where] if where else [])])
 
 
-def _names(scene: ThingScene, rng: np.random.Generator) -> list[str]:
-    """What is worn, eaten or held is as large as it fits: its size is not said."""
+def _names(scene: ThingScene, rng: np.random.Generator, *, plainly: bool = False) -> list[str]:
+    """Size, colour and noun of each: "small red car". What is worn, eaten or held has the size that fits."""
     attached = scene.relation in ACTIONS
-    return [named(thing, rng, sized=not (attached and number)) for number, thing in enumerate(scene.things)]
+    found = []
+    for number, thing in enumerate(scene.things):
+        size = thing.size if not (attached and number) and rng.random() < 0.5 else ""
+        noun = thing.name if plainly else _noun(thing, rng)
+        found.append(" ".join(word for word in (size, thing.color, noun) if word))
+    return found
 
 
-def named(thing: Shown, rng: np.random.Generator, *, sized: bool = True) -> str:
-    """Size, colour and noun: "small red car"; a synonym now and then."""
+def _noun(thing: Shown, rng: np.random.Generator) -> str:
+    """Its name; a synonym or its kind now and then."""
     known = THINGS[thing.name]
-    noun = _one(known.words, rng) if known.words and rng.random() < SYNONYM else known.name
     if known.kind in KINDS and rng.random() < KIND:
-        noun = known.kind
-    size = thing.size if sized and rng.random() < 0.5 else ""
-    return " ".join(word for word in (size, thing.color, noun) if word)
+        return known.kind
+    return _one(known.words, rng) if known.words and rng.random() < SYNONYM else known.name
 
 
 def _where(scene: ThingScene, rng: np.random.Generator) -> str:

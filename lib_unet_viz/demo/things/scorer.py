@@ -85,6 +85,12 @@ class ThingScorer(nn.Module):
             found[image][NOUNS[noun]] = Seen(color, ((x + 0.5) * PLACE, (y + 0.5) * PLACE))
         return found
 
+    @torch.no_grad()
+    def middle(self, picture: NDArray[np.uint8], noun: str) -> NDArray[np.bool_]:
+        """The pixels (y, x) of the places in which it sees the middle of such a thing, of (y, x, rgb)."""
+        places = self(_tensor(picture[None]))[0, NOUNS.index(noun)] > 0
+        return np.kron(places.numpy(), np.ones((PLACE, PLACE), dtype=bool))
+
 
 def _stage(before: int, after: int) -> nn.Module:
     return nn.Sequential(
@@ -102,6 +108,11 @@ def load(path: Path = FILE) -> ThingScorer:
     scorer = ThingScorer()
     scorer.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     return scorer.eval()
+
+
+def bundled() -> ThingScorer | None:
+    """That of the bundled model; None where it has none, as long as it does not know things."""
+    return load() if FILE.exists() else None
 
 
 def save(scorer: ThingScorer, path: Path) -> None:
