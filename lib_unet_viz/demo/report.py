@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lib_unet_viz.demo import model, score_pictures
+from lib_unet_viz.demo import model, score_pictures, score_things
 from lib_unet_viz.demo.score_maps import held_out
+from lib_unet_viz.demo.things import scorer
 from lib_unet_viz.demo.things.catalog import THINGS
 from lib_unet_viz.demo.things.drawing import Canvas, pose
 from lib_unet_viz.hosts.pipeline import Pipeline
@@ -18,23 +19,30 @@ from lib_unet_viz.hosts.pipeline import Pipeline
 if TYPE_CHECKING:
     from pathlib import Path
 
-STAGES = ("autoencoder", "scorer", "unet")
+STAGES = ("autoencoder", "scorer", "things_scorer", "unet")
 
 
 def write(folder: Path) -> None:
-    """Write `training.png`, `samples.png` and `things.png` to a folder, made if missing."""
+    """Write `training.png`, `samples.png` and `things.png` to a folder, made if missing.
+
+    And `samples-things.png`, where a judge of things is bundled.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    pipeline = Pipeline.load()
     things(folder / "things.png")
     loss_curves(model.FOLDER, folder / "training.png")
-    samples(Pipeline.load(), folder / "samples.png")
+    samples(pipeline, folder / "samples.png")
+    if scorer.FILE.exists():
+        thing_samples(pipeline, folder / "samples-things.png")
 
 
 def loss_curves(logs: Path, path: Path) -> None:
     """Loss over the steps of each stage, from the logs that training wrote, one panel a stage."""
     from matplotlib.figure import Figure
 
+    stages = [stage for stage in STAGES if (logs / f"{stage}.jsonl").exists()]
     figure = Figure(figsize=(10, 2.8), layout="constrained")
-    for axes, stage in zip(figure.subplots(1, len(STAGES)), STAGES, strict=True):
+    for axes, stage in zip(figure.subplots(1, len(stages)), stages, strict=True):
         lines = [json.loads(line) for line in (logs / f"{stage}.jsonl").read_text().splitlines()]
         axes.semilogy(
             [line["step"] for line in lines], [line["loss"] for line in lines], color="#0f766e", lw=1
@@ -45,14 +53,32 @@ def loss_curves(logs: Path, path: Path) -> None:
 
 
 def samples(pipeline: Pipeline, path: Path, *, columns: int = 7, seed: int = 0) -> None:
-    """Pictures of held-out captions, a row each of one, two and three objects, captions above."""
+    """Pictures of held-out captions of shapes, a row each of one, two and three objects, captions above."""
+    held = [pair for objects in (1, 2, 3) for pair in held_out(objects=objects, count=columns, seed=seed)]
+    _sheet(pipeline, [text for _, text in held], path, columns=columns, seed=seed)
+
+
+def thing_samples(pipeline: Pipeline, path: Path, *, columns: int = 8, seed: int = 0) -> None:
+    """Pictures of 40 held-out captions: two rows of one thing, two of two, one of pairs never trained on."""
+    rows = {"one_thing": 2, "two_things": 2, "unseen_pair": 1}
+    held = [
+        pair
+        for case, count in rows.items()
+        for pair in score_things.held_out(case, count=count * columns, seed=seed)
+    ]
+    _sheet(pipeline, [text for _, text in held], path, columns=columns, seed=seed)
+
+
+def _sheet(pipeline: Pipeline, captions: list[str], path: Path, *, columns: int, seed: int) -> None:
     from matplotlib.figure import Figure
 
-    held = [pair for objects in (1, 2, 3) for pair in held_out(objects=objects, count=columns, seed=seed)]
-    captions = [text for _, text in held]
-    figure = Figure(figsize=(1.75 * columns, 6.6), layout="constrained")
+    rows = len(captions) // columns
+    figure = Figure(figsize=(1.75 * columns, 2.2 * rows), layout="constrained")
     for axes, picture, text in zip(
-        figure.subplots(3, columns).flat, score_pictures.draw(pipeline, captions, seed), captions, strict=True
+        figure.subplots(rows, columns).flat,
+        score_pictures.draw(pipeline, captions, seed),
+        captions,
+        strict=True,
     ):
         axes.imshow(picture)
         axes.set_title(textwrap.fill(text, 27), fontsize=7.5)
