@@ -58,8 +58,7 @@ def test_held_out_captions_name_what_is_asked_and_are_a_function_of_the_seed(cas
         assert all(thing.color in text for thing in scene.things)
         assert scene.relation in score_things.CASES[case]
         if case == "unseen_pair":
-            first, second = (thing.name for thing in scene.things)
-            assert is_unseen(first, scene.relation, second)
+            assert is_unseen(*(thing.name for thing in scene.things))
 
 
 def test_relations_and_colours_are_judged_by_what_is_seen() -> None:

@@ -117,11 +117,14 @@ def test_unseen_pairs_are_never_drawn_unless_asked_for() -> None:
         for unseen in (False, True):
             for _ in range(40):
                 first, second = (t.name for t in draw_scene(rng, relation=relation, unseen=unseen).things)
-                assert is_unseen(first, relation, second) == unseen
+                assert is_unseen(first, second) == is_unseen(second, first) == unseen
+    pairs = [[thing.name for thing in scene.things] for scene in scenes(300, seed=8)]
+    assert not any(is_unseen(*pair) for pair in pairs if len(pair) == 2)
     animals = [name for name, thing in THINGS.items() if thing.kind == "animal"]
-    share = np.mean([is_unseen(a, "wearing", b) for a in animals for b in FIT])
+    share = np.mean([is_unseen(a, b) for a in animals for b in FIT])
     assert share == pytest.approx(1 / UNSEEN_EVERY, abs=0.08)
-    assert not any(is_unseen(*each) for each in KEPT)
+    assert not any(is_unseen(first, second) for first, _, second in KEPT)
+    assert not is_unseen("car", "tree")
     with pytest.raises(ValueError, match="no two of the nouns apple, car fit 'wearing'"):
         draw_scene(rng, relation="wearing", nouns=("apple", "car"))
 
