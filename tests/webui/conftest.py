@@ -26,29 +26,35 @@ CHROMIUM_ARGUMENTS = (
     "--disable-sync",
 )
 Starter = Callable[..., Webui]
+Filler = Callable[[Path, Path], None]  # of the webui's folder and its data folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip with a reason what has no webui to ask."""
     here = [item for item in items if Path(__file__).parent in item.path.parents]
     for item in here:
-        name = "FORGE" if item.path.name == "test_forge.py" else "SD_WEBUI"
+        name = "FORGE" if item.path.name.startswith("test_forge") else "SD_WEBUI"
         if not os.environ.get(f"{name}_URL") and not os.environ.get(f"{name}_DIR"):
             item.add_marker(pytest.mark.skip(reason=f"neither {name}_URL nor {name}_DIR is set"))
 
 
 @pytest.fixture(scope="session")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
-    """Starts a webui with more arguments, once for each; `auth`: of the API, `config`: of its config.json."""
+    """Starts a webui with more arguments, once for each; `auth`: of the API, `config`: of its config.json.
+
+    also: puts more into its data folder.
+    """
     running: dict[Any, Webui] = {}
 
-    def one(*arguments: str, auth: str | None = None, **config: Any) -> Webui:
-        key = (arguments, auth, tuple(sorted(config.items())))
+    def one(*arguments: str, auth: str | None = None, also: Filler | None = None, **config: Any) -> Webui:
+        key = (arguments, auth, also, tuple(sorted(config.items())))
         if key not in running:
             folder = os.environ.get("SD_WEBUI_DIR")
             if not folder:
                 pytest.skip("SD_WEBUI_DIR is not set: a webui with other arguments cannot be started")
             made = data.make(tmp_path_factory.mktemp("webui-data"), **config)
+            if also is not None:
+                also(Path(folder), made)
             running[key] = start(Path(folder), made, *arguments, auth=auth)
         return running[key]
 

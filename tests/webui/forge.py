@@ -1,8 +1,8 @@
 """A real Forge to ask: started here or running already. References are to its main branch (f2.0.1).
 
 Nothing is written to Forge's folder: checkpoints are linked into a data folder, in which this repository is
-an extension. Its loader knows a model by its shapes, so the checkpoint has to have Stable Diffusion 1.5's;
-random numbers will do.
+an extension. Its loader knows a model by its shapes, so a checkpoint has to have Stable Diffusion 1.5's or
+XL's true ones; random numbers will do (`true_shapes.py` writes them).
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ ARGUMENTS = (
     "--skip-version-check",
     "--no-download-sd-model",
     "--always-cpu",
-    "--all-in-fp32",
     "--api",
 )
+SINGLE = ("--all-in-fp32",)
+SMALL_XL = ("--unet-in-bf16", "--clip-in-fp16", "--vae-in-fp32")  # in 8 GB; bfloat16 is what a CPU is fast in
 # Stable Diffusion 1.5 takes seconds a step on a CPU: small pictures, few steps.
 SMALL: Mapping[str, Any] = {
     "prompt": "a red cat",
@@ -53,18 +54,31 @@ RANK = 4
 
 
 @contextmanager
-def forge(made: Path) -> Iterator[Webui]:
-    """$FORGE_URL, or one that is started from $FORGE_DIR with its data in `made`."""
+def forge(made: Path, *, xl: bool = False) -> Iterator[Webui]:
+    """$FORGE_URL, or one that is started from $FORGE_DIR with its data in `made`; xl: with a checkpoint whose
+    name begins so (sdxl).
+    """
     url = os.environ.get("FORGE_URL")
     if url:
         yield Webui(url.rstrip("/"), made)
         return
     folder = Path(os.environ["FORGE_DIR"])
-    _fill(made, folder)
+    _fill(made, folder, xl=xl)
     python = os.environ.get("FORGE_PYTHON", sys.executable)
     port = str(free_port(7892))
     running = launched(
-        [python, "launch.py", *ARGUMENTS, "--data-dir", str(made), "--port", port], folder=folder, data=made
+        [
+            python,
+            "launch.py",
+            *ARGUMENTS,
+            *(SMALL_XL if xl else SINGLE),
+            "--data-dir",
+            str(made),
+            "--port",
+            port,
+        ],
+        folder=folder,
+        data=made,
     )
     try:
         yield running
@@ -72,12 +86,18 @@ def forge(made: Path) -> Iterator[Webui]:
         running.stop()
 
 
-def _fill(made: Path, folder: Path) -> None:
+def checkpoints(folder: Path, *, xl: bool) -> list[Path]:
+    """Forge's own of one family, by their names."""
+    found = sorted((folder / MODELS).glob("*.safetensors"))
+    return [path for path in found if path.name.startswith("sdxl") == xl]
+
+
+def _fill(made: Path, folder: Path, *, xl: bool) -> None:
     """A data folder: the first checkpoint of Forge's own under two names, a LoRA, the extension."""
-    checkpoint = next(iter(sorted((folder / MODELS).glob("*.safetensors"))), None)
+    checkpoint = next(iter(checkpoints(folder, xl=xl)), None)
     assert checkpoint is not None, f"no checkpoint (*.safetensors) in {folder / MODELS}"
     (made / MODELS).mkdir(parents=True)
-    for name in (checkpoint.stem, OTHER):
+    for name in (checkpoint.stem, *(() if xl else (OTHER,))):
         (made / MODELS / f"{name}.safetensors").symlink_to(checkpoint)
     _lora(made / "models/Lora" / f"{LORA}.safetensors")
     (made / "extensions").mkdir()

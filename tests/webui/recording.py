@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -109,12 +109,13 @@ class Plan:
 
     firsts: for each sampling step that is evaluated, the denoiser call that begins it.
     hires: the same of the hires pass. subs: AND sub-prompts of each image of a batch.
+    picture_rows: there are rows with the picture and no text (Instruct-Pix2Pix).
     """
 
     firsts: Sequence[int] = (0, 1, 2, 3)
     hires: Sequence[int] = ()
     subs: Sequence[int] = (1,)
-    steps: dict[int, int] = field(default_factory=dict)
+    picture_rows: bool = False
 
     def rows(self, probed: Probed) -> Iterator[tuple[Label, int, int]]:
         """Of each row to be recorded: what it is, its denoiser call, and its place among that call's rows."""
@@ -136,11 +137,15 @@ class Plan:
         (sd_samplers_cfg_denoiser.py:205-271).
         """
         cond = [("cond", sub, start + at) for at, count in enumerate(self.subs) for sub in range(count)]
-        return cond + [("uncond", 0, start + at) for at in range(len(self.subs) * with_uncond)]
+        halves = (1, 0) if self.picture_rows else (0,)
+        return cond + [
+            ("uncond", sub, start + at) for sub in halves for at in range(len(self.subs) * with_uncond)
+        ]
 
     def _has_uncond(self, probed: Probed, call: int) -> bool:
         rows = len(probed.rows(call))
-        assert rows in (sum(self.subs), sum(self.subs) + len(self.subs)), f"{rows} rows for {self.subs}"
+        uncond = len(self.subs) * (1 + self.picture_rows)
+        assert rows in (sum(self.subs), sum(self.subs) + uncond), f"{rows} rows for {self.subs}"
         return rows > sum(self.subs)
 
 
@@ -155,8 +160,10 @@ def _runs(probed: Probed) -> list[list[int]]:
     return runs
 
 
-def assert_right_rows(recorded: Recorded, plan: Plan) -> None:
-    """The recording holds exactly the rows of the plan, each with what the probe saw of that very row."""
+def assert_right_rows(recorded: Recorded, plan: Plan, *, heads: int = HEADS) -> None:
+    """The recording holds exactly the rows of the plan, each with what the probe saw of that very row; heads:
+    of the middle block.
+    """
     expected = {label: (call, at) for label, call, at in plan.rows(recorded.probed)}
     assert expected, "the probe saw no call"
     for block in ("IN05", "M00"):
@@ -169,7 +176,7 @@ def assert_right_rows(recorded: Recorded, plan: Plan) -> None:
             torch.testing.assert_close(item.data, seen.to(item.data.dtype), rtol=0, atol=0, msg=str(item.key))
     for attention in recorded.attention:
         call, at = expected[label(attention)]
-        wanted = _probabilities(recorded.probed, call, at)
+        wanted = probabilities(recorded.probed, call, at, heads=heads)
         got = attention.data.float()
         assert got.shape[:2] == wanted.shape[:2]
         torch.testing.assert_close(got.flatten(2), wanted, rtol=1e-2, atol=1e-4, msg=str(attention.key))
@@ -185,10 +192,10 @@ def _seen(probed: Probed, call: int, at: int, name: str) -> torch.Tensor:
     return probed.rows(call, name)[at]
 
 
-def _probabilities(probed: Probed, call: int, at: int) -> torch.Tensor:
+def probabilities(probed: Probed, call: int, at: int, *, heads: int) -> torch.Tensor:
     """Softmax of Q K of a row, (head, token, position), from what `to_q` and `to_k` gave."""
     q, k = (
-        _seen(probed, call, at, name).unflatten(-1, (HEADS, -1)).transpose(0, 1).double()
+        _seen(probed, call, at, name).unflatten(-1, (heads, -1)).transpose(0, 1).double()
         for name in ("q", "k")
     )
     weights = torch.softmax(q @ k.transpose(1, 2) * q.shape[-1] ** -0.5, dim=-1)

@@ -209,8 +209,9 @@ def start(
     """
     port = free_port()
     python = os.environ.get("SD_WEBUI_PYTHON", sys.executable)
+    usual = [one for one in ARGUMENTS if one != "--no-half" or "half" not in arguments]
     more = [*arguments, *(["--api-auth", auth] if auth else [])]
-    command = [python, *python_options, "launch.py", *ARGUMENTS, "--data-dir", str(data), *more]
+    command = [python, *python_options, "launch.py", *usual, "--data-dir", str(data), *more]
     command += ["--ckpt", str(data / "models/Stable-diffusion/unet-viz-demo.safetensors")]
     command += ["--port", str(port)]
     return launched(command, folder=folder, data=data, auth=auth, seconds=seconds)
@@ -230,7 +231,8 @@ def launched(
     """
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
     threads = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    environment = {**os.environ, **offline, **threads}
+    own = {"YOLO_CONFIG_DIR": str(data)}  # ADetailer's detector writes there
+    environment = {**os.environ, **offline, **threads, **own}
     environment.pop("PYTHONPATH", None)  # the webui finds the extension by itself or not at all
     log = data / "webui.log"
     with log.open("wb") as file:

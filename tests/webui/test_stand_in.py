@@ -17,7 +17,7 @@ from webui.data import ROOT
 STAND_IN = ROOT / "tests" / "stand_in" / "modules"
 # What only tests use: not the webui's.
 OWN = {"processing.generate", "images.saved"}
-OWN |= {f"processing.StableDiffusionProcessing{kind}" for kind in ("", "Txt2Img")}
+OWN |= {f"processing.StableDiffusionProcessing{kind}" for kind in ("", "Txt2Img", "Img2Img")}
 GLUE = [
     *(ROOT / "scripts").glob("*.py"),
     *(ROOT / "lib_unet_viz" / "webui").glob("*.py"),

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import base64
 import copy
+import importlib
 import traceback
+import unittest.mock
 
 import gradio as gr
 import safetensors.torch
 import torch
+from fastapi import Body
 from ldm.modules.diffusionmodules.util import timestep_embedding
 from modules import processing, script_callbacks, scripts, sd_models, sd_unet, shared
 from modules.processing import StableDiffusionProcessingImg2Img, process_images
@@ -259,6 +262,25 @@ class BlankOption(sd_unet.SdUnetOption):
         return Blank()
 
 
+FAULTS = []
+
+
+def set_fault(name: str = Body(default="", embed=True)):
+    """From now on, a function raises: "package.module:Class.method"; blank: none does."""
+    while FAULTS:
+        FAULTS.pop().stop()
+    if name:
+        module, _, path = name.partition(":")
+        *within, own = path.split(".")
+        owner = importlib.import_module(module)
+        for part in within:
+            owner = getattr(owner, part)
+        error = RuntimeError("stand-in: injected")
+        patch = unittest.mock.patch.object(owner, own, side_effect=error, autospec=True)
+        patch.start()
+        FAULTS.append(patch)
+
+
 MODEL_ASKED_BY = []
 get_sd_model = sd_models.SdModelData.get_sd_model
 
@@ -302,6 +324,7 @@ def probed():
 def add_routes(demo, app):
     app.add_api_route("/stand-ins/hooks", hooks, methods=["GET"])
     app.add_api_route("/stand-ins/probe", probed, methods=["GET"])
+    app.add_api_route("/stand-ins/fault", set_fault, methods=["POST"])
     app.add_api_route("/stand-ins/latents", Latents.told, methods=["GET"])
 
 
