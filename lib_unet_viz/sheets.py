@@ -12,6 +12,7 @@ from lib_unet_viz.color import Colorizer
 from lib_unet_viz.grammar import BlockSpec, StepSpec
 from lib_unet_viz.heatmap import DEFAULT, HeatMap, Method, word_maps
 from lib_unet_viz.montage import BACKGROUND, BRIGHT, LABEL, montage
+from lib_unet_viz.norm import ColorError
 from lib_unet_viz.render import Rendered, grey, mask, overlay, render
 from lib_unet_viz.trace import AttentionMap, AttentionMaps, FeatureMap, FeatureMaps, Key, Pass, Trace
 
@@ -35,6 +36,8 @@ def colorizer(settings: ColorSettings) -> Colorizer:
 
     Raises ColorError for a limit, colour map or word that cannot be, SpecError for a wrong formula.
     """
+    if len(settings.formulas) != 3:
+        raise ColorError(f"formulas are {list(settings.formulas)}; three are needed, for R, G, B or H, S, L")
     red, green, blue = settings.formulas
     return Colorizer.from_settings(
         method=settings.colormap if settings.method == "Perceptual" else settings.method,
@@ -138,6 +141,12 @@ def of_pass(trace: Trace, pass_: Pass) -> Trace:
     """The same run, with the maps of one pass only."""
     features, attention = trace.features.all(pass_=pass_), trace.attention.all(pass_=pass_)
     return _part(trace, features=features, attention=attention)
+
+
+def of_last_pass(trace: Trace) -> Trace:
+    """The same run, with the maps of the pass that made its picture: those of two sizes do not sum."""
+    there = {item.key.pass_ for item in trace.attention if item.key.kind == "cross"}
+    return of_pass(trace, "hires") if "hires" in there else trace
 
 
 def _under(picture: Image.Image, word: str) -> NDArray[np.uint8]:

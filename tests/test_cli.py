@@ -7,17 +7,20 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import lib_unet_viz
 from lib_unet_viz.cli import main, report
 from lib_unet_viz.cli.parser import parse
-from lib_unet_viz.dump import load_trace
+from lib_unet_viz.dump import load_trace, save_trace
+from lib_unet_viz.trace import AttentionMap, FeatureMap
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("app", "trace", "vxa", "blocks", "show", "render", "maps", "diff", "sweep", "edit", "score")
@@ -38,6 +41,29 @@ def traced(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ["--steps", "4", "--seed", "3", "--model", model, "--out", str(folder), "--animate"]
     assert main(["trace", PROMPT, *options]) == 0
     return folder
+
+
+def twice_as_large(item: FeatureMap) -> torch.Tensor:
+    """Its data, each position four times; of self-attention, those that are looked at as well."""
+    data = item.data
+    if item.key.kind == "self" and item.key.what == "QK":
+        sides = data.unflatten(1, item.shape[2:])
+        data = sides.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1, 2)
+    return data.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+@pytest.fixture(scope="session")
+def second(traced: Path) -> Path:
+    """The same as a webui dumps the second picture of a batch, with a hires pass of another size."""
+    dump = load_trace(traced / "trace.safetensors")
+    hires = load_trace(traced / "trace.safetensors")
+    for item in (*dump.features, *dump.attention):
+        item.key = replace(item.key, image=1)
+    for item in (*hires.features, *hires.attention):
+        maps: Any = dump.attention if isinstance(item, AttentionMap) else dump.features
+        key = replace(item.key, image=1, pass_="hires")
+        maps.add(type(item)(key, twice_as_large(item), item.sigma))
+    return save_trace(dump, traced / "second", image=1)
 
 
 @pytest.fixture
@@ -484,3 +510,13 @@ def test_scores_as_a_table() -> None:
     row = r"^daam \(default\) +81\.0% +0\.400 +0\.050 +0\.300 +0\.700 +0\.200 +0\.100$"
     assert len(re.findall(row, text, re.MULTILINE)) == 4
     assert "the layer OUT07; the winner is vxa" in text
+
+
+def test_a_dump_of_a_later_picture_with_a_hires_pass(second: Path, tmp_path: Path) -> None:
+    for number, command in enumerate(("render", "maps")):
+        folder = tmp_path / str(number)
+        assert run(command, second, "--out", folder) == 0
+        assert len(list(folder.glob("heat-*-red.png"))) == 1
+    assert run("maps", second, "--segments", "--components", "--out", tmp_path / "self") == 0
+    assert run("diff", second, second, "--out", tmp_path / "diff") == 0
+    assert run("show", second) == 0

@@ -118,7 +118,7 @@ def show(options: Namespace) -> None:
 
 def render(options: Namespace) -> None:
     """Sheets of a dump again."""
-    dump = load_trace(options.dump)
+    dump = files.dump(options.dump)
     dump.meta.setdefault("blocks", sorted({item.key.block for item in (*dump.features, *dump.attention)}))
     chosen = choices.settings(options, blocks="", attention="", steps="")
     chosen = all_recorded(chosen, dump, options)
@@ -212,6 +212,7 @@ def drawn(
 def _sheets(traced: Trace, chosen: Settings, options: Namespace, folder: Path) -> None:
     """Every sheet that the settings ask for, and the words' heat, as files."""
     made = drawn(traced, chosen, folder)
+    traced = sheets.of_last_pass(traced)
     if (
         chosen.heatmaps
         and traced.picture is not None

@@ -11,13 +11,13 @@ from lib_unet_viz import difference
 from lib_unet_viz import sweep as sweep_module
 from lib_unet_viz.cli import choices, files, progress
 from lib_unet_viz.cli.commands import all_recorded, drawn, load, said, say
-from lib_unet_viz.dump import load_trace, save_trace
+from lib_unet_viz.dump import save_trace
 from lib_unet_viz.render import save_png
 
 
 def diff(options: Namespace) -> None:
     """What differs between two dumps."""
-    before, after = load_trace(options.a), load_trace(options.b)
+    before, after = files.dump(options.a), files.dump(options.b)
     changed = difference.difference(before, after, absolute=options.absolute)
     changed.meta.setdefault("blocks", sorted({i.key.block for i in (*changed.features, *changed.attention)}))
     chosen = choices.settings(options, blocks="", attention="", steps="")

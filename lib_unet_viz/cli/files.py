@@ -6,16 +6,27 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
+from lib_unet_viz.dump import load_trace
 from lib_unet_viz.naming import name
 from lib_unet_viz.render import Rendered, animation, by_step
+from lib_unet_viz.trace import Trace
 
 
 class OutputError(ValueError):
     """Nothing can be written where it was asked for."""
+
+
+def dump(path: Path) -> Trace:
+    """A dump, whose one picture is image 0 for what is asked of it, whichever of its batch it was."""
+    trace = load_trace(path)
+    for item in (*trace.features, *trace.attention):
+        item.key = replace(item.key, image=0)
+    return trace
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from lib_unet_viz import asking, heatmap, naming, segmentation, sheets, tokens
 from lib_unet_viz.cli import files
-from lib_unet_viz.dump import load_trace
 from lib_unet_viz.hosts.pipeline import Pipeline
 from lib_unet_viz.render import save_png
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 def write(options: Namespace) -> None:
     """The pictures asked for, as files of the folder `options.out`."""
-    dump = load_trace(options.dump)
+    dump = sheets.of_last_pass(files.dump(options.dump))
     if options.ask is not None:
         dump = asking.ask(dump, Pipeline.load(options.model), options.ask, half=options.half)
         options.half = "cond"
