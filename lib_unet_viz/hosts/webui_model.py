@@ -72,6 +72,7 @@ class WebuiModel:
         self.native_size = native_size(model)
         self.alphas_cumprod = self._alphas()
         self.timesteps = len(self.alphas_cumprod)
+        self._picture: Tensor | None = None  # of the last one that was encoded, where it is told of it
 
     # What differs in Forge.
 
@@ -87,11 +88,26 @@ class WebuiModel:
         model = self.model
         model.first_stage_model.to(devices.dtype_vae)
         with _posteriors_mode(model.first_stage_model):
-            posterior = model.encode_first_stage(pixels.to(shared.device, devices.dtype_vae))
-        if hasattr(posterior, "mode"):  # ldm gives the distribution, sgm a scaled latent
-            posterior = posterior.mode() * model.scale_factor
-        latent: Tensor = posterior
+            posterior = model.encode_first_stage(pixels.to(devices.dtype_vae))
+        if isinstance(posterior, Tensor):  # sgm gives a scaled latent, ldm the distribution
+            return posterior
+        latent: Tensor = posterior.mode() * model.scale_factor
         return latent
+
+    def _of_picture(self, pixels: Tensor) -> Tensor | None:
+        """What a checkpoint that makes pictures of pictures only is told of the one it begins with, a row:
+        its depth, or itself (processing.py, img2img_image_conditioning); None for all others.
+        """
+        edits = getattr(self.model, "cond_stage_key", "") == "edit"
+        if not edits and getattr(self.model, "depth_model", None) is None:
+            return None
+        run = processing.StableDiffusionProcessingImg2Img(sd_model=self.model, batch_size=1)
+        told: Tensor = (
+            run.edit_image_conditioning(pixels.to(devices.dtype_vae))
+            if edits
+            else run.depth2img_image_conditioning(pixels)
+        )
+        return told
 
     def condition(self, text: Any, latent: Tensor) -> Any:
         """What `noise` gets with a latent (row, channel, y, x) and what `text` made of a prompt, a row each:
@@ -99,8 +115,11 @@ class WebuiModel:
         make_condition_dict).
         """
         height, width = (FACTOR * side for side in latent.shape[-2:])
-        with _own_random():  # an inpainting checkpoint's masked picture is sampled from a posterior
-            picture = processing.txt2img_image_conditioning(self.model, latent, width, height)
+        if self._picture is not None:
+            picture = self._picture.to(latent).expand(len(latent), -1, -1, -1)
+        else:
+            with _own_random():  # an inpainting checkpoint's masked picture is sampled from a posterior
+                picture = processing.txt2img_image_conditioning(self.model, latent, width, height)
         if self.model.model.conditioning_key == "crossattn-adm":
             return {"c_crossattn": [text], "c_adm": picture}
         return {**(text if isinstance(text, dict) else {"c_crossattn": [text]}), "c_concat": [picture]}
@@ -139,8 +158,9 @@ class WebuiModel:
     def encode(self, picture: Image.Image) -> Tensor:
         """The autoencoder's mean latent (image, channel, y, x), float32, scaled; uses no random numbers."""
         values = np.asarray(picture.convert("RGB"), dtype=np.float32) / 127.5 - 1
-        with self.quiet(), devices.autocast():
-            latent = self._latent(torch.from_numpy(values).permute(2, 0, 1)[None])
+        pixels = torch.from_numpy(values).permute(2, 0, 1)[None].to(shared.device)
+        with self.quiet(), devices.autocast(), _own_random():
+            latent, self._picture = self._latent(pixels), self._of_picture(pixels)
         return latent.to(shared.device, torch.float32)
 
     def add_noise(self, latent: Tensor, *, timestep: int, seed: int) -> Tensor:
@@ -204,6 +224,9 @@ class ForgeModel(WebuiModel):
         latent: Tensor = vae.encode(pixels.movedim(1, -1) * 0.5 + 0.5)
         scaled: Tensor = vae.first_stage_model.process_in(latent)
         return scaled
+
+    def _of_picture(self, pixels: Tensor) -> None:
+        """Forge has no such checkpoints."""
 
     def condition(self, text: Any, latent: Tensor) -> dict[str, Any]:
         """Keyword arguments of KModel.apply_model (backend/modules/k_model.py)."""

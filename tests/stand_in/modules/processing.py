@@ -60,6 +60,10 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
     """A request for a picture."""
 
 
+class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
+    """A request for a picture made from another."""
+
+
 def txt2img_image_conditioning(sd_model, x, width, height):
     return x.new_zeros(len(x), 5, 1, 1)
 
