@@ -8,7 +8,7 @@
 Hooks are installed on entering and are gone after leaving, whatever happened in between. They sit on the
 U-Net, on the blocks' outputs and on the linear layers `to_q`, `to_k`, `to_v` of attentions, which every
 attention implementation calls; no forward and no processor is replaced, so pictures are the same to the
-byte.
+byte. What goes wrong in a hook ends the recording with a note, and the run goes on.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Recorder:
     meta: what is known of the run, copied into the trace. budget: bytes that the maps may take.
 
     Raises SpecError, when made, for blocks that the model lacks; BudgetError before the first forward if
-    the run is going to exceed the budget, or during the run if it does all the same; NothingCaptured on
-    leaving. An exception inside passes through; what was recorded until then stays in the trace.
+    the run is going to exceed the budget; NothingCaptured on leaving, where nothing went wrong. An exception
+    inside passes through; what was recorded until then stays in the trace.
     """
 
     def __init__(
@@ -109,8 +109,9 @@ class Recorder:
         """Put the hooks on the U-Net. A host that knows when its U-Net works may do so time and again."""
         module = self.unet.module
         with ExitStack() as hooks:
-            hooks.enter_context(module.register_forward_pre_hook(self._before, with_kwargs=True))
-            hooks.enter_context(module.register_forward_hook(self._after))
+            before = self._recording.guarded(self._before, BudgetError)
+            hooks.enter_context(module.register_forward_pre_hook(before, with_kwargs=True))
+            hooks.enter_context(module.register_forward_hook(self._recording.guarded(self._after)))
             for tap in self._taps:
                 tap.install(hooks)
             self._hooks = hooks.pop_all()
@@ -118,7 +119,7 @@ class Recorder:
     def remove(self) -> None:
         """Take the hooks off."""
         self._hooks.close()
-        self._after()
+        self._recording.guarded(self._after)()
 
     def follow(self, unet: UNet) -> None:
         """Go on with another U-Net of the same run, such as a refiner's; hooks must be off.
@@ -134,8 +135,11 @@ class Recorder:
     def finish(self, *, check: bool = True) -> None:
         """Complete the trace after the run. check: raise NothingCaptured if that is so."""
         for tap in self._taps:
-            tap.finish()
-        if check:
+            try:
+                tap.finish()
+            except Exception as error:
+                self._recording.end(error)
+        if check and not self._recording.ended:
             self._check()
 
     @property
@@ -148,6 +152,7 @@ class Recorder:
         call = self._calls(args, kwargs)
         if call is None:
             return
+        self._recording.step = call.step + 1
         if not self._total:
             self._check_budget(call)
         self._totals[call.pass_] = max(self._totals.get(call.pass_, 0), call.total)

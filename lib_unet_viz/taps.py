@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, ClassVar
@@ -28,11 +28,13 @@ _PARTS = {"Q": "q", "K": "k", "QK": "qk", "VQK": "qkv"}
 
 
 class Recording:
-    """The trace being filled, and the bytes it may take."""
+    """The trace being filled, and the bytes it may take. `step` is the present one, from 1."""
 
     def __init__(self, trace: Trace, budget: int | None) -> None:
         self.trace = trace
         self.budget = budget
+        self.step = 0
+        self.ended = False
         self._held = 0
         self._owners: dict[Key, Tap] = {}
 
@@ -49,6 +51,41 @@ class Recording:
     def note(self, line: str) -> None:
         if line not in self.trace.notes:
             self.trace.notes.append(line)
+
+    def guarded(self, hook: Callable[..., object], *passing: type[Exception]) -> Callable[..., None]:
+        """The hook, which costs nobody a picture: what goes wrong in it ends the recording with a note.
+
+        passing: errors that are raised all the same.
+        """
+
+        def looking(*args: Any, **kwargs: Any) -> None:
+            if self.ended:
+                return
+            try:
+                hook(*args, **kwargs)
+            except passing:
+                raise
+            except Exception as error:
+                self.end(error)
+
+        return looking
+
+    def end(self, error: Exception) -> None:
+        """Record no more, and say why."""
+        self.ended = True
+        self.note(f"the recording ended at step {self.step}: {reason(error)}")
+
+
+def reason(error: Exception) -> str:
+    """An error in a note's words: its kind where the message alone would not tell."""
+    return str(error) if isinstance(error, ValueError) and str(error) else f"{type(error).__name__}: {error}"
+
+
+class NoSuchTokensError(ValueError):
+    """What was asked for is wrong: a context has fewer tokens. Known in the first call only."""
+
+    def __init__(self, tokens: list[int], length: int) -> None:
+        super().__init__(f"tokens {tokens}: the context has the tokens 0 to {length - 1} only")
 
 
 class Tap:
@@ -123,7 +160,8 @@ class FeatureTap(Tap):
 
     def install(self, hooks: ExitStack) -> None:
         for block in self._blocks:
-            hooks.enter_context(block.output_module.register_forward_hook(partial(self._output, block.name)))
+            look = self.recording.guarded(partial(self._output, block.name))
+            hooks.enter_context(block.output_module.register_forward_hook(look))
 
     def _output(self, block: str, _module: nn.Module, _args: object, output: Any) -> None:
         if self._call is None or not self._rows:
@@ -167,7 +205,8 @@ class AttentionTap(Tap):
         for site in self._sites:
             linears = {"q": site.to_q, "k": site.to_k, "v": site.to_v}
             for part in sorted(self._parts):
-                hooks.enter_context(linears[part].register_forward_hook(partial(self._output, site, part)))
+                look = self.recording.guarded(partial(self._output, site, part), NoSuchTokensError)
+                hooks.enter_context(linears[part].register_forward_hook(look))
 
     def end(self) -> None:
         super().end()
@@ -269,7 +308,7 @@ class AttentionTap(Tap):
     def _tokens(self, site: AttentionSite, k: Tensor) -> tuple[int, ...] | None:
         tokens = self.capture.tokens if site.kind == "cross" else None
         if tokens and not all(0 <= token < k.shape[1] for token in tokens):
-            raise ValueError(f"tokens {list(tokens)}: the context has the tokens 0 to {k.shape[1] - 1} only")
+            raise NoSuchTokensError(list(tokens), k.shape[1])
         return tokens
 
     def _add(self, key: Key, data: Tensor, sigma: float | None) -> None:

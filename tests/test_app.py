@@ -86,6 +86,24 @@ def test_a_panel_says_the_defaults_as_they_are() -> None:
     assert made.settings([component.value for component in made.components]) == Settings()
 
 
+def test_a_broken_infotext_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lib_unet_viz.webui import panel
+
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", said.append)
+    with gr.Blocks():
+        made = panel.build(Settings.off(), name="viz")
+    fields = made.infotext_fields("U-Net Viz", chosen=True)
+    assert len(fields) > 50
+    for text in ('{"featurs": {}}', "no JSON", '{"features": 3}'):
+        found = {"Script": "U-Net Viz", panel.INFOTEXT: text}
+        assert [read(found) for _, read in fields] == [None] * len(fields)
+    assert len(said) == 3
+    right = {"Script": "U-Net Viz", panel.INFOTEXT: '{"heatmaps": true}'}
+    assert next(read(right) for _, read in fields) is True
+    assert len(said) == 3
+
+
 def test_values_become_settings() -> None:
     settings = ui.from_values(
         {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -252,16 +253,6 @@ def failing(error: type[BaseException]) -> Callable[[nn.Module], None]:
     return fail
 
 
-def calls_fail(module: nn.Module) -> None:
-    with Recorder(module, **BOTH, calls=lambda args, kwargs: 1 / 0):  # type: ignore[arg-type]
-        run(module)
-
-
-def wrong_rows(module: nn.Module) -> None:
-    with Recorder(module, **BOTH, calls=Steps(rows=ROWS[:3])):
-        run(module)
-
-
 def installing_fails(module: nn.Module) -> None:
     recorder = Recorder(module, **BOTH, calls=Steps())
     recorder._taps[1].install = lambda hooks: 1 / 0  # type: ignore[method-assign, assignment]
@@ -277,8 +268,6 @@ def installing_fails(module: nn.Module) -> None:
         (bad_layer, SpecError),
         (failing(RuntimeError), RuntimeError),
         (failing(KeyboardInterrupt), KeyboardInterrupt),
-        (calls_fail, ZeroDivisionError),
-        (wrong_rows, ValueError),
         (installing_fails, ZeroDivisionError),
     ],
 )
@@ -410,9 +399,58 @@ def test_the_budget_holds_where_the_estimate_was_too_low(any_unet: nn.Module) ->
     """A run with a long prompt: 154 tokens."""
     options: dict[str, Any] = {"attention": Capture("M00", images=(0,)), "budget": 2 * 77 * 2 * 4}
     context = torch.zeros(4, 154, CONTEXT)
-    with pytest.raises(BudgetError), Recorder(any_unet, calls=Steps(), **options) as trace, torch.no_grad():
+    with Recorder(any_unet, calls=Steps(), **options) as trace, torch.no_grad():
         any_unet(torch.zeros(4, 4, *SIZE), torch.zeros(4), context)
     assert trace.nbytes == 0
+    [note] = trace.notes
+    assert note.startswith("the recording ended at step 1: the maps need")
+
+
+# What goes wrong in looking costs nobody a picture.
+
+
+def fault(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("injected")
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("record.Recorder", "_before"),
+        ("record.Recorder", "_after"),
+        ("record", "_describe"),
+        ("record", "estimate"),
+        ("taps.Tap", "begin"),
+        ("taps.Tap", "end"),
+        ("taps.FeatureTap", "_output"),
+        ("taps.AttentionTap", "_output"),
+        ("taps", "token_maps"),
+        ("taps", "_copied"),
+    ],
+)
+def test_a_fault_in_looking_ends_the_recording_and_not_the_run(
+    any_unet: nn.Module, monkeypatch: pytest.MonkeyPatch, place: str, name: str
+) -> None:
+    module, _, within = place.partition(".")
+    owner: Any = importlib.import_module(f"lib_unet_viz.{module}")
+    before = run(any_unet)
+    with monkeypatch.context() as patched:
+        patched.setattr(getattr(owner, within) if within else owner, name, fault)
+        with Recorder(any_unet, **BOTH, calls=Steps(), budget=10**9) as trace:
+            after = run(any_unet)
+    assert torch.equal(before, after)
+    assert "RuntimeError: injected" in str(trace.notes)
+    assert hooks(any_unet) == 0
+    assert recorded(any_unet, **BOTH).features
+
+
+def test_a_host_that_is_wrong_about_its_call_ends_the_recording(any_unet: nn.Module) -> None:
+    before = run(any_unet)
+    for calls in (Steps(rows=ROWS[:3]), lambda args, kwargs: 1 / 0):
+        with Recorder(any_unet, **BOTH, calls=calls) as trace:  # type: ignore[arg-type]
+            assert torch.equal(run(any_unet), before)
+        assert len(trace.notes) == 1, trace.notes
+        assert "ended at step" in trace.notes[0]
 
 
 # Asking a trace.

@@ -5,7 +5,9 @@ A real webui is asked in tests/webui/, which also compares the stand-in with it.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -311,7 +313,49 @@ def test_paths_elsewhere_are_refused_where_others_can_reach_the_webui(
     assert paths.folder("mine").name == "mine"
 
 
+@pytest.mark.parametrize("kind", ["a name of 300 letters", "a file in its place", "a full disk"])
+def test_a_folder_that_takes_no_dumps_is_refused_before_a_run(
+    modules: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    from lib_unet_viz.settings import Settings, SettingsError
+    from lib_unet_viz.webui import paths
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "taken").write_text("here", encoding="utf-8")
+    name = {"a name of 300 letters": "x" * 300, "a file in its place": "taken", "a full disk": "full"}[kind]
+    if kind == "a full disk":
+        monkeypatch.setattr("tempfile.TemporaryFile", full)
+    for section in ("features", "attention", "difference"):
+        with pytest.raises(SettingsError, match="dumps cannot be written to"):
+            paths.check(Settings.asked({section: {"dump": True, "path": name}}))
+        paths.check(Settings.asked({section: {"dump": False, "path": name}}))
+
+
 # Results.
+
+
+def test_what_goes_wrong_after_a_run_is_said(
+    modules: Any, ldm_unet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lib_unet_viz.settings import Settings
+    from lib_unet_viz.webui import results
+
+    def fault(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    settings = Settings.asked({"features": {"blocks": "M00", "dump": True}, "attention": {"blocks": "M00"}})
+    for name, count in (("save_trace", 5), ("_put", 1), ("sheets.feature_sheet", 3)):
+        trace, _ = generation(ldm_unet, subs=[1], order=together, attention={"blocks": "M00"})
+        p = modules.processing.StableDiffusionProcessing(all_seeds=[3], outpath_samples="")
+        processed = modules.processing.Processed(p, [Image.new("RGB", (64, 64))], info="Seed: 3")
+        with monkeypatch.context() as patched:
+            patched.setattr(f"lib_unet_viz.webui.results.{name}", fault)
+            results.add(processed, p, trace, settings)
+        assert len(processed.images) == len(processed.infotexts) == count, name
+        assert "No space left on device" in processed.extra_generation_params["U-Net Viz notes"]
 
 
 def test_sheets_follow_their_pictures_with_full_infotexts(modules: Any, ldm_unet: Any) -> None:

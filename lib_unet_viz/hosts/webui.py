@@ -6,7 +6,8 @@
 
 The webui tells when its denoiser works on a step (`on_cfg_denoiser`, `on_cfg_after_cfg`); hooks are on the
 U-Net in between only. So the U-Net may be replaced at any time (refiner, checkpoint of the hires pass), and
-nothing is left behind by an interrupt or by an exception. References are to the webui's v1.10.1.
+nothing is left behind by an interrupt or by an exception. What goes wrong in looking becomes a note; what
+goes wrong in acting (layer prompts, edits) stops the run. References are to the webui's v1.10.1.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from lib_unet_viz.hosts.webui_loaded import FACTOR, keeps_model, loaded_unet, mo
 from lib_unet_viz.layer_prompt import OPEN
 from lib_unet_viz.record import BudgetError, Call, NothingCaptured, Recorder, Row
 from lib_unet_viz.settings import Settings
+from lib_unet_viz.taps import reason
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet, UnsupportedModelError
 
@@ -39,9 +41,12 @@ _running: weakref.WeakSet[Generation | Refusal] = weakref.WeakSet()
 
 def before_denoiser(params: Any) -> None:
     """To be called by `on_cfg_denoiser`: the denoiser is about to call the U-Net."""
+    p = getattr(params.denoiser, "p", None)
     for generation in list(_running):
-        if getattr(params.denoiser, "p", None) is generation.p:
+        if p is generation.p:
             generation.begin_step(params)
+        elif isinstance(generation, Generation):
+            generation.watch_inner(p)
 
 
 def after_denoiser(params: Any = None) -> None:
@@ -70,7 +75,7 @@ class Generation:
     """One call of `process_images(p)`, with what it is to record. Hooks are not on before its first step.
 
     `trace` is filled while it runs, whatever happens to the run. Raises, when made, SpecError and BudgetError
-    (before anything has run, unless the run loads another checkpoint first). layers: read layer prompts.
+    (where the run loads another checkpoint first, in the first call of that). layers: read layer prompts.
     edit: edit the batches that it made `p` ask for.
     """
 
@@ -82,6 +87,7 @@ class Generation:
         self._recorder: Recorder | None = None
         self._known: UNet | None = None  # the U-Net of the step before: its blocks need not be found again
         self._problem: Exception | None = None
+        self._blind = not settings.enabled  # nothing is to be recorded, or no more
         self._params: Any = None
         self._hooks = ExitStack()
         self._present: tuple[Row, ...] | None = None
@@ -93,7 +99,8 @@ class Generation:
         self._notes: list[str] = []
         self._steps = webui_steps.Steps()
         if keeps_model(p):
-            self._check(p.sd_model)
+            with self._looking(ValueError):
+                self._check(p.sd_model)
 
     def __enter__(self) -> Generation:
         _running.add(self)
@@ -122,10 +129,12 @@ class Generation:
             raise self._problem
         if self._recorder is not None:
             try:
-                self._recorder.finish()
+                self._recorder.finish(check=not self._blind)
             except NothingCaptured as error:
                 self._note(str(error))
-        elif self._problem is None and self.settings.enabled:
+            except Exception as error:
+                self._note(f"the recording was not completed: {reason(error)}")
+        elif self._problem is None and not self._blind:
             self._note("nothing was recorded: no step of the U-Net was seen")
         self.trace.notes.extend(note for note in self._notes if note not in self.trace.notes)
 
@@ -134,24 +143,50 @@ class Generation:
         run: the webui only logs what a callback raises.
         """
         self.end_step()
-        self._params, self._rows, self._entries = params, None, 0
-        self._place = self._steps.place(params)
-        self._reached = self._place or self._reached
+        self._params, self._rows, self._entries, self._place = params, None, 0, None
         try:
             if self._problem is not None:
                 raise self._problem
-            acting = "layer prompts" if self._reading else "edits" if self.edit is not None else ""
-            if not self.settings.enabled and not acting:
-                return
-            unet = self._unet()
-            if unet is not None:
-                self._install(unet)
-            elif acting:
-                raise ValueError(f"{acting} cannot act: {self._notes[-1]}")
+            if not self._blind or self._acting:
+                with self._looking(*self._raised):
+                    self._place = self._steps.place(params)
+                    self._reached = self._place or self._reached
+                    unet = self._unet()
+                    if unet is not None:
+                        self._install(unet)
+                    elif self._acting:
+                        raise ValueError(f"{self._acting} cannot act: {self._notes[-1]}")
         except Exception as error:
             self.end_step()
-            self._problem = error
-            _raise_in(module_of(self.p.sd_model), error)
+            self._problem = for_request(self.p, error)
+            self._hooks.enter_context(_raising(module_of(self.p.sd_model), self._problem))
+
+    @property
+    def _acting(self) -> str:
+        """What changes the picture, if anything does."""
+        return "layer prompts" if self._reading else "edits" if self.edit is not None else ""
+
+    @property
+    def _raised(self) -> tuple[type[Exception], ...]:
+        """What may stop the run: all that goes wrong in acting; wrong settings, before the first step."""
+        if self._acting:
+            return (Exception,)
+        return (ValueError,) if self._recorder is None else ()
+
+    @contextmanager
+    def _looking(self, *raised: type[Exception]) -> Iterator[None]:
+        """What goes wrong, but for what is to be raised, ends the recording with a note."""
+        try:
+            yield
+        except raised:
+            raise
+        except Exception as error:
+            self._blind = True
+            if not self._acting:
+                self.end_step()
+            elif self._recorder is not None:
+                self._recorder.remove()
+            self._note(f"the recording ended: {reason(error)}")
 
     def end_step(self, params: Any = None) -> None:
         """Take the hooks off. params: what the webui says of a call that went well."""
@@ -160,9 +195,19 @@ class Generation:
         if self.edit is not None:
             self.edit.remove()
             if params is not None and self._params is not None:
-                self.edit.end_call(params.x)
+                with self._attempt():
+                    self.edit.end_call(params.x)
         self._hooks.close()
         self._params = None
+
+    def watch_inner(self, p: Any) -> None:
+        """Another run takes a step meanwhile, as ADetailer's: say if it was given this one's notation."""
+        texts = [*(getattr(p, "prompts", None) or []), *(getattr(p, "negative_prompts", None) or [])]
+        if self.layers is not None and any(OPEN in text for text in texts):
+            self._note(
+                f"a generation inside this one read {OPEN} as plain text, as of ADetailer: give it a prompt "
+                "of its own"
+            )
 
     def take_prompts(self) -> None:
         """Take layer prompts out of the batch's prompts, before the webui encodes them."""
@@ -201,14 +246,18 @@ class Generation:
             self._hooks.enter_context(Contexts(unet, self._contexts, transform=webui_layers.transform))
         if self.edit is not None:
             self.edit.install(unet, self._params.denoiser, self._edited_call, hires=self._hires)
-        if self.settings.enabled:
-            if self._recorder is None:
-                self._recorder = self._new_recorder(unet)
-            elif self._recorder.unet.module is not module:
-                self._recorder.follow(unet)
-            self._describe()
-            self._recorder.install()
+        if not self._blind:
+            with self._looking(*(() if self._recorder is not None else (ValueError,))):
+                self._record(unet)
         self._watch(module)
+
+    def _record(self, unet: UNet) -> None:
+        if self._recorder is None:
+            self._recorder = self._new_recorder(unet)
+        elif self._recorder.unet.module is not unet.module:
+            self._recorder.follow(unet)
+        self._describe()
+        self._recorder.install()
 
     def _watch(self, module: Any) -> None:
         """Take the hooks off when a call of the U-Net raises, too (torch 2.1 can tell that)."""
@@ -222,7 +271,9 @@ class Generation:
 
     def _announce(self, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before all else in a call: which rows it has."""
-        self._present = self._rows_of(len(args[0] if args else kwargs["x"]), kwargs)
+        self._present = None
+        with self._looking(*((Exception,) if self._acting else ())):
+            self._present = self._rows_of(len(args[0] if args else kwargs["x"]), kwargs)
 
     def _contexts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
         if self._present is None or self.layers is None:
@@ -280,11 +331,18 @@ class Generation:
             unet,
             **self.captures(unet),
             calls=self._call,
-            meta=webui_text.describe_run(self.p),
+            meta=self._described_run(),
             budget=self.settings.budget_mb * 1_000_000,
         )
         self.trace = recorder.trace
         return recorder
+
+    def _described_run(self) -> dict[str, Any]:
+        try:
+            return webui_text.describe_run(self.p)
+        except Exception as error:  # labels are not worth a picture
+            self._note(f"what is known of the run is not written down: {reason(error)}")
+            return {"images": []}
 
     def _describe(self) -> None:
         """Note prompts, seeds and tokens of the images of this batch and pass, once."""
@@ -301,7 +359,7 @@ class Generation:
                     image = self.p.iteration * self.p.batch_size + place
                     webui_text.add_by_block(self.trace.meta, image, found)
         except Exception as error:  # labels are not worth a picture
-            self._note(f"the words of the prompt are not known: {type(error).__name__}: {error}")
+            self._note(f"the words of the prompt are not known: {reason(error)}")
 
     @property
     def has_layers(self) -> bool:
@@ -369,6 +427,7 @@ class Refusal:
 
     def __init__(self, p: Any, error: Exception) -> None:
         self.p, self.error = p, error
+        self._hooks = ExitStack()
 
     def __enter__(self) -> Refusal:
         _running.add(self)
@@ -379,10 +438,12 @@ class Refusal:
 
     def begin_step(self, _: Any) -> None:
         """Raise in the U-Net's call."""
-        _raise_in(module_of(self.p.sd_model), self.error)
+        self.end_step()
+        self._hooks.enter_context(_raising(module_of(self.p.sd_model), self.error))
 
     def end_step(self, _: Any = None) -> None:
-        """Nothing is on."""
+        """Take the hook off."""
+        self._hooks.close()
 
     close = end_step
 
@@ -396,14 +457,14 @@ def for_request(p: Any, error: Exception) -> Exception:
     return HTTPException(status_code=422, detail=str(error))
 
 
-def _raise_in(module: Any, error: Exception) -> None:
-    """Raise an error in the module's next call."""
+def _raising(module: Any, error: Exception) -> Any:
+    """A hook that raises an error in the module's next call, once: others that wait there are taken off."""
 
     def stop(*_: Any) -> None:
-        handle.remove()
+        rest()
         raise error
 
-    handle = module.register_forward_pre_hook(stop)
+    return module.register_forward_pre_hook(stop)
 
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,12 +37,12 @@ class Compared:
             return  # interrupted
         before = _one(self.plain, index, self.pictures[index])
         after = _one(self.given, index, picture)
-        drawn = difference.comparison(before, after, labels=LABELS)
-        yield Sheet(drawn, "difference", "without and with layer prompts")
         changed, asked = difference.difference(before, after), settings.difference
-        if asked.dump:
+        if asked.dump:  # before any sheet: of these only as many are drawn as are wanted
             stem = f"{paths.dump_name(p)}-difference-image{index + 1}"
             said.append(f"wrote {save_trace(changed, paths.new_file(paths.folder(asked.path), stem))}")
+        drawn = difference.comparison(before, after, labels=LABELS)
+        yield Sheet(drawn, "difference", "without and with layer prompts")
         for item in difference.feature_sheets(changed, asked):
             title = item.caption.partition("\n")[0]
             yield Sheet(item.image, f"difference-{naming.name(item.key)}", f"{difference.SIGNED} {title}")
@@ -54,18 +54,16 @@ def recorded(settings: Settings) -> Settings:
     return replace(Settings.off(), features=asked, budget_mb=settings.budget_mb)
 
 
-def run_both(p: Any, settings: Settings, run: Callable[[], Any]) -> tuple[Any, Compared]:
-    """Call `run`, which generates with layer prompts, then generate without them; its result, and both.
+def again(p: Any, settings: Settings, given: Generation) -> Compared:
+    """Generate once more, without the layer prompts of the run that `given` recorded.
 
-    Seeds, styles and wildcards are those of the first run: its prompts as they were expanded.
+    Seeds, styles and wildcards are those of that run: its prompts as they were expanded.
     """
-    with Generation(p, recorded(settings)) as given:
-        processed = run()
     other = _plain(p, settings)
     with Generation(other, recorded(settings)) as plain:
         without = processing.process_images(other)
     pictures = [block[0] for block in results.blocks_of(without)[0]]
-    return processed, Compared(given.trace, plain.trace, pictures)
+    return Compared(given.trace, plain.trace, pictures)
 
 
 def _plain(p: Any, settings: Settings) -> Any:

@@ -19,6 +19,7 @@ from lib_unet_viz.layer_prompt import OPEN
 from lib_unet_viz.settings import EditSettings, OutputSettings, Settings, SettingsError
 
 CSS = ".uv-columns { gap: 1.2rem !important; }"
+FIRST = "heatmaps"  # the panel's first component, which is always there
 INFOTEXT = "U-Net Viz"  # the key under which settings travel with a picture
 LAYERS_HINT = (
     "Give blocks of the U-Net texts of their own: a (~: IN00-OUT11: cute ; M00: excellent :~) girl. "
@@ -181,7 +182,10 @@ def _shortened(values: Sequence[Any]) -> str:
 
 
 def _reader(path: str) -> Callable[[Mapping[str, Any]], Any]:
-    """Finds the value of a component in the parameters of an infotext; None leaves the component alone."""
+    """Finds the value of a component in the parameters of an infotext; None leaves the component alone.
+
+    All of a panel's components read the same text: the first one's reader warns of one that cannot be read.
+    """
 
     def value(parameters: Mapping[str, Any]) -> Any:
         if INFOTEXT not in parameters:
@@ -189,7 +193,8 @@ def _reader(path: str) -> Callable[[Mapping[str, Any]], Any]:
         try:
             return ui.shown_value(read(parameters[INFOTEXT]), path)
         except SettingsError as error:
-            gr.Warning(str(error))
+            if path == FIRST:
+                gr.Warning(str(error))
             return None
 
     return value

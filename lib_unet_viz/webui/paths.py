@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from lib_unet_viz.settings import Settings, SettingsError
 
 FOLDER = "unet-viz"
+PROBE = 4096  # bytes that a folder must take
 
 
 def outputs() -> Path:
@@ -22,10 +24,22 @@ def outputs() -> Path:
 
 
 def check(settings: Settings) -> None:
-    """Raise SettingsError for a folder of dumps that is not allowed."""
+    """Raise SettingsError for a folder of dumps that is not allowed, or that nothing can be written into."""
     for section in (settings.features, settings.attention, settings.difference):
-        if section.dump:
-            folder(section.path)
+        if section.enabled and section.dump:
+            _probe(folder(section.path))
+
+
+def _probe(directory: Path) -> None:
+    """Make the folder and write into it, before a run whose dumps would be lost."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(PROBE))
+    except OSError as error:
+        where = str(directory)
+        shown = where if len(where) <= 120 else f"{where[:60]} … {where[-50:]}"
+        raise SettingsError(f"dumps cannot be written to {shown}: {error.strerror or error}") from error
 
 
 def folder(path: str) -> Path:

@@ -18,6 +18,7 @@ from lib_unet_viz.dump import save_trace
 from lib_unet_viz.heatmap import cross_maps, word_maps
 from lib_unet_viz.render import Rendered
 from lib_unet_viz.settings import Method, Settings
+from lib_unet_viz.taps import reason
 from lib_unet_viz.trace import AttentionMaps, FeatureMaps, Pass, Trace
 from lib_unet_viz.webui import axes, paths
 
@@ -40,35 +41,44 @@ More = Callable[[int, Image.Image, list[str]], Iterable[Sheet]]
 def add(processed: Any, p: Any, trace: Trace, settings: Settings, more: More | None = None) -> None:
     """Put each picture's sheets after it, save them, write the dumps, and say what happened.
 
-    more: sheets of a picture, by its index, that come before the others; it may add to what is said.
+    more: sheets of a picture, by its index, that come before the others; it may add to what is said. What
+    goes wrong is said, too.
     """
     said = list(trace.notes)
+    try:
+        _put(processed, p, trace, settings, more, said)
+    except Exception as error:
+        said.append(f"no sheets and dumps were made: {reason(error)}")
+    _say(processed, said)
+
+
+def _put(
+    processed: Any, p: Any, trace: Trace, settings: Settings, more: More | None, said: list[str]
+) -> None:
     images, infotexts = blocks_of(processed)
     shown: list[Image.Image] = processed.images[: processed.index_of_first_image]
     texts: list[str] = processed.infotexts[: processed.index_of_first_image]
     pictures = {}
     for index, (block, text) in enumerate(zip(images, infotexts, strict=True)):
         pictures[index] = block[0]
-        drawn = _sheets(trace, settings, index, block[0], said)
-        first = [] if more is None else more(index, block[0], said)
-        made = _kept(
-            p,
-            chain(first, _word(p, trace, settings.method, index, block[0]), drawn),
-            settings,
-            block[0],
-            text,
-            said,
+        parts = (
+            () if more is None else more(index, block[0], said),
+            _word(p, trace, settings.method, index, block[0]),
+            _words(trace, settings, index, block[0], said),
+            _features(_own(trace, index, block[0]), settings),
+            _attention(_own(trace, index, block[0]), settings),
         )
+        drawn = chain.from_iterable(_drawable(part, index, said) for part in parts)
+        made = _kept(p, drawn, settings, block[0], text, said)
         shown += [*block, *(sheet.image for sheet in made)]
         texts += [text] * len(block) + [_infotext(text, sheet) for sheet in made]
-    said += [f"wrote {file}" for file in _dumps(p, trace, settings, pictures)]
+    said += _dumps(p, trace, settings, pictures)
     at = next((place for place, text in enumerate(texts) if CAPTION in text), None)
     if at is not None and axes.varied(p):  # a plot's cell is its first image
         shown.insert(processed.index_of_first_image, shown.pop(at))
         texts.insert(processed.index_of_first_image, texts.pop(at))
     processed.images[:] = shown
     processed.infotexts[:] = texts
-    _say(processed, said)
 
 
 def blocks_of(processed: Any) -> tuple[list[list[Image.Image]], list[str]]:
@@ -81,6 +91,14 @@ def blocks_of(processed: Any) -> tuple[list[list[Image.Image]], list[str]]:
     if not each:
         return [], []
     return [pictures[at : at + each] for at in range(0, each * len(texts), each)], texts
+
+
+def _drawable(drawn: Iterable[Sheet], index: int, said: list[str]) -> Iterator[Sheet]:
+    """The sheets up to one that cannot be drawn: the picture is there anyway."""
+    try:
+        yield from drawn
+    except Exception as error:
+        said.append(f"not all sheets of picture {index + 1} could be drawn: {reason(error)}")
 
 
 def _kept(
@@ -98,17 +116,20 @@ def _kept(
             hidden += 1
             break  # neither shown nor saved: no need to draw more
         if save:
-            _save(p, sheet, picture, _infotext(text, sheet))
+            try:
+                _save(p, sheet, picture, _infotext(text, sheet))
+            except Exception as error:
+                said.append(f"the sheet {sheet.name} could not be saved: {reason(error)}")
     if hidden and output.show:
         rest = f"{hidden} more sheets are saved" if save else "more sheets are neither drawn nor saved"
         said.append(f"{rest}, as at most {output.limit} are shown for each picture")
     return shown
 
 
-def _sheets(
+def _words(
     trace: Trace, settings: Settings, index: int, picture: Image.Image, said: list[str]
 ) -> Iterator[Sheet]:
-    """All sheets of one picture, drawn one by one: word maps, features, attention."""
+    """One picture's word maps, of each pass."""
     if settings.heatmaps:
         for pass_ in _passes(trace, index):
             title = f"Word heat maps{PASSES[pass_]}  ·  {settings.method}"
@@ -120,15 +141,27 @@ def _sheets(
                 yield Sheet(drawn_words, f"words{'-hires' * (pass_ == 'hires')}", f"words{PASSES[pass_]}")
             except ValueError as error:
                 said.append(f"no word heat maps of picture {index + 1}: {error}")
-    own = Trace(
+
+
+def _own(trace: Trace, index: int, picture: Image.Image) -> Trace:
+    """One picture's part of a recording."""
+    return Trace(
         features=FeatureMaps(item for item in trace.features if item.key.image == index),
         attention=AttentionMaps(item for item in trace.attention if item.key.image == index),
         meta=trace.meta,
         picture=picture,
     )
+
+
+def _features(own: Trace, settings: Settings) -> Iterator[Sheet]:
+    """One picture's, drawn one by one."""
     for item in sheets.chosen_features(own, settings.features):
         drawn = sheets.feature_sheet(own, item, settings.features)
         yield Sheet(drawn.image, naming.name(item.key), _title(drawn))
+
+
+def _attention(own: Trace, settings: Settings) -> Iterator[Sheet]:
+    """One picture's, drawn one by one."""
     for attention in sheets.chosen_attention(own, settings.attention):
         if attention.key.step is not None:
             drawn = sheets.attention_sheet(own, attention, settings.attention)
@@ -182,8 +215,11 @@ def _save(p: Any, sheet: Sheet, picture: Image.Image, infotext: str) -> None:
     images.save_image(sheet.image, str(beside.parent), "", **options)
 
 
-def _dumps(p: Any, trace: Trace, settings: Settings, pictures: dict[int, Image.Image]) -> Iterator[Path]:
-    """One file for each picture and place: features and attention have their own, often the same."""
+def _dumps(p: Any, trace: Trace, settings: Settings, pictures: dict[int, Image.Image]) -> Iterator[str]:
+    """One file for each picture and place: features and attention have their own, often the same.
+
+    Yields what is to be said of each.
+    """
     wanted: dict[Path, dict[str, Any]] = {}
     for name, maps in (("features", trace.features), ("attention", trace.attention)):
         section = getattr(settings, name)
@@ -195,7 +231,10 @@ def _dumps(p: Any, trace: Trace, settings: Settings, pictures: dict[int, Image.I
             whole = Trace(**content, meta=trace.meta, notes=trace.notes, picture=picture)
             if image in whole.images:
                 numbered = stem if len(pictures) == 1 else f"{stem}-image{image + 1}"
-                yield save_trace(whole, paths.new_file(folder, numbered), image=image)
+                try:
+                    yield f"wrote {save_trace(whole, paths.new_file(folder, numbered), image=image)}"
+                except Exception as error:
+                    yield f"no dump {numbered} in {folder}: {reason(error)}"
 
 
 def _say(processed: Any, lines: list[str]) -> None:

@@ -27,6 +27,7 @@ from lib_unet_viz.hosts import webui_uploaded
 from lib_unet_viz.hosts.webui import Generation
 from lib_unet_viz.hosts.webui_loaded import FACTOR
 from lib_unet_viz.hosts.webui_model import Interrupted, NoModelError, WebuiModel, loaded
+from lib_unet_viz.layer_prompt import CLOSE, OPEN
 from lib_unet_viz.settings import EditSettings, Settings, SettingsError
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.webui.edit_tab import JOB as EDIT_JOB
@@ -54,6 +55,7 @@ from lib_unet_viz.webui.tab import alone
 PREFIX = "/unet-viz/v1"
 JOB = "unet-viz-trace"
 LARGEST_MB = 512  # of maps in one answer
+USED = ("features", "attention", "heatmaps", "layer_prompts", "budget_mb")  # of the settings, in a trace
 MOST_RUNS = 256  # of the U-Net for one look
 
 
@@ -121,7 +123,7 @@ def look(request: VXARequest) -> VXAResult:
 def trace(request: TraceRequest) -> TraceResult:
     """Make one picture and record what the settings ask for."""
     with _for_people():
-        settings = _settings(request.settings)
+        settings = _settings(request)
         values = _generation(request)
         with _job(), closing(processing.StableDiffusionProcessingTxt2Img(**values)) as p:
             p.is_api = True
@@ -235,8 +237,24 @@ def _indices(request: VXARequest, texts: list[str]) -> str:
     return indices
 
 
-def _settings(values: dict[str, Any]) -> Settings:
+def _settings(request: TraceRequest) -> Settings:
+    """Raises SettingsError also for what would change nothing in the answer."""
+    values = request.settings
     settings = Settings.asked(values)
+    for name in values:
+        if name not in USED:
+            raise SettingsError(f"this route has no use for {name!r}; allowed: {', '.join(USED)}")
+    for section in ("features", "attention"):
+        drawing = {"average", "color", "path"} & dict(values.get(section, {})).keys()
+        if drawing:
+            names = ", ".join(f"{section}.{name}" for name in sorted(drawing))
+            raise SettingsError(f"this route has no use for {names}: it draws and writes nothing")
+    texts = (request.prompt, request.negative_prompt)
+    if settings.layer_prompts and any(OPEN in text for text in texts):
+        raise SettingsError(
+            f'this route reads no layer prompts {OPEN} … {CLOSE}: ask the script, or give "layer_prompts": '
+            "false to have it read as plain text"
+        )
     if not settings.enabled:
         raise SettingsError(
             'nothing is to be recorded: name "features", "attention" or "heatmaps", as in '

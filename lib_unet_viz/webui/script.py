@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+from fastapi import HTTPException
 from modules import processing, scripts, shared
 
 from lib_unet_viz import sheets
@@ -21,6 +22,7 @@ from lib_unet_viz.hosts.webui_layers import Layers, texts_of
 from lib_unet_viz.hosts.webui_loaded import keeps_model, loaded_unet
 from lib_unet_viz.layer_prompt import OPEN, LayerPrompt
 from lib_unet_viz.settings import Settings, SettingsError
+from lib_unet_viz.taps import reason
 from lib_unet_viz.unet import UnsupportedModelError
 from lib_unet_viz.webui import axes, compare, edited, panel, paths, results
 
@@ -59,6 +61,11 @@ class _Script(scripts.Script):
         if self.panel is None:
             raise RuntimeError("the script's panel has not been made yet")
         settings = axes.applied(p, self.panel.settings(values))
+        if settings.explore:
+            raise SettingsError(
+                "explore keeps what the page and `unet-viz trace` ask of a run; in the webui, dump attention "
+                'with "parts": ["Q", "K"], "kinds": ["cross", "self"] instead'
+            )
         paths.check(settings)
         for section in (settings.features, settings.attention, settings.difference):
             if section.enabled:
@@ -79,18 +86,23 @@ class Dropdown(_Script):
             if settings.edit.enabled:
                 return edited.run(p, settings, {"Script": TITLE, panel.INFOTEXT: panel.written(settings)})
             generation = webui.Generation(p, settings, layers=layers_of(p, settings))
+            given = webui.Generation(p, compare.recorded(settings)) if settings.difference.enabled else None
         if not settings.enabled and not generation.has_layers:
             p.comment(f"{TITLE}: nothing was ticked, so nothing was recorded.")
-        if settings.difference.enabled and not generation.has_layers:
+        if given is not None and not generation.has_layers:
             p.comment(f"{TITLE}: no difference was made, as the prompts have no layer prompts {OPEN} … :~).")
         p.extra_generation_params.update({"Script": TITLE, panel.INFOTEXT: panel.written(settings)})
         more = None
         with generation:
-            if settings.difference.enabled and generation.has_layers:
-                processed, both = compare.run_both(p, settings, lambda: processing.process_images(p))
-                more = partial(both.sheets, p, settings)
-            else:
+            if given is None or not generation.has_layers:
                 processed = processing.process_images(p)
+            else:
+                with given:
+                    processed = processing.process_images(p)
+                try:
+                    more = partial(compare.again(p, settings, given).sheets, p, settings)
+                except Exception as error:  # the picture is there
+                    generation.trace.notes.append(f"no difference was made: {reason(error)}")
         results.add(processed, p, generation.trace, settings, more)
         return processed
 
@@ -115,7 +127,11 @@ class AlwaysOn(_Script):
             return super().ui(is_img2img)
 
     def process(self, p: Any, *values: Any) -> None:
-        """Begin to record. A run that is nested in another has its own `p`."""
+        """Begin to record. A run that is nested in another has its own `p`; a copy of the `p` of a run that
+        is recorded is that run: ADetailer calls this with one after each batch, and `postprocess` before.
+        """
+        if _is_copy(p):
+            return
         webui.rest()
         p.unet_viz = None
         try:
@@ -130,14 +146,17 @@ class AlwaysOn(_Script):
                 p.unet_viz = webui.Generation(p, settings, layers=layers)
             if settings.changes():
                 p.extra_generation_params[panel.INFOTEXT] = panel.written(settings)
-        except Exception as error:
+        except (ValueError, HTTPException) as error:
             p.unet_viz = webui.Refusal(p, error)
+        except Exception as error:  # not worth a picture
+            p.comment(f"{TITLE}: nothing was recorded: {reason(error)}")
+            return
         p.unet_viz.__enter__()
 
     def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
         """Finish, and put the sheets after their pictures."""
         generation = getattr(p, "unet_viz", None)
-        if generation is None:
+        if generation is None or _is_copy(p):
             return
         p.unet_viz = None
         generation.__exit__(None, None, None)
@@ -147,6 +166,12 @@ class AlwaysOn(_Script):
                 generation.trace.notes.append(APART)
                 settings = replace(settings, output=replace(settings.output, show=False))
             results.add(processed, p, generation.trace, settings)
+
+
+def _is_copy(p: Any) -> bool:
+    """Whether the run that `p` says it is being recorded in is of another `p`."""
+    generation = getattr(p, "unet_viz", None)
+    return generation is not None and generation.p is not p
 
 
 def _driven(p: Any) -> bool:
