@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from lib_unet_viz.dump import save_trace
+from lib_unet_viz.capture.dump import save_trace
 from lib_unet_viz.trace import FeatureMap, Key, Trace
 
 _LEAST = 0.7

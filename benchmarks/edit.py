@@ -24,10 +24,10 @@ from models import MODELS, TOKENS, Calls, Inputs, build
 from overhead import shape
 from rivals import prompt_to_prompt
 
-from lib_unet_viz.edit import Editing, Plan
-from lib_unet_viz.edit_plan import Request
+from lib_unet_viz.editing.hooks import Editing, Plan
+from lib_unet_viz.editing.plan import Request
+from lib_unet_viz.notation.tokens import BOS, EOS
 from lib_unet_viz.settings import EditSettings
-from lib_unet_viz.tokens import BOS, EOS
 from lib_unet_viz.unet import UNet
 
 PLAIN = "two plain pictures"

@@ -16,12 +16,13 @@ from typing import Any
 
 from PIL import Image
 
-from lib_unet_viz import heatmap, vxa
-from lib_unet_viz.aggregation import BEST_LAYER, DEFAULT
 from lib_unet_viz.cli import report
 from lib_unet_viz.demo.localisation import judge, summary
 from lib_unet_viz.demo.score_maps import held_out, maps
-from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+from lib_unet_viz.maps import vxa
+from lib_unet_viz.maps import words as heatmap
+from lib_unet_viz.maps.aggregation import BEST_LAYER, DEFAULT
 
 LEVELS: tuple[tuple[float, ...], ...] = ((0.05,), (0.15,), (0.25,), (0.35,), (0.5,), (0.65,), vxa.LEVELS)
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from lib_unet_viz.hosts.diffusers_prompts import LayerPrompts
-from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.hosts.diffusers.layer_prompts import LayerPrompts
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 _MOST_OF_PLAIN = 1.05
 _SIZES, _COLORS = ("big", "small", "tiny", "huge", "wide"), ("red", "green", "blue", "white", "black")

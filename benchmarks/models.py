@@ -15,7 +15,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from lib_unet_viz.capture import Call, Row
+from lib_unet_viz.capture.request import Call, Row
 from lib_unet_viz.trace import Half
 
 _XL = {

@@ -14,7 +14,7 @@ capture costs, and the bars of a CPU are judged by this (it is blind to what is 
 others' attention is, and to caches that a hook leaves cold). "At 3 of 20 steps" is 3/20 of a run whose every
 step keeps its features plus 17/20 of one in which none is due. The bound of a capture is q·k and softmax of
 its layers and nothing else, timed alone on numbers of the same shapes. `--check-cost` shows beside each
-capture what the panels say of it beforehand (`lib_unet_viz.cost`), runs some large ones too, and asks that an
+capture what the panels say of it beforehand (`lib_unet_viz.capture.cost`), runs some large ones too, and asks that an
 addition of more than 1 % is foreseen within a factor of 1.5, and a smaller one within a percentage point.
 Exit code 1 where a bar of `BARS` or `PEAKS` is missed.
 """
@@ -37,11 +37,11 @@ from meter import Clock, Taken, machine, taken, time_hooks
 from models import MODELS, TOKENS, Calls, Inputs, Model, build
 from rivals import RIVALS
 
-from lib_unet_viz.capture import Capture, listed
-from lib_unet_viz.contexts import Contexts
-from lib_unet_viz.cost import added_time
-from lib_unet_viz.heatmap import word_captures
-from lib_unet_viz.record import NothingCaptured, Recorder
+from lib_unet_viz.capture.cost import added_time
+from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
+from lib_unet_viz.capture.request import Capture, listed
+from lib_unet_viz.editing.contexts import Contexts
+from lib_unet_viz.maps.words import word_captures
 from lib_unet_viz.unet import UNet
 
 PLAIN = "plain"

@@ -26,8 +26,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from lib_unet_viz.color import Colorizer
-from lib_unet_viz.render import montage, render, save_png
+from lib_unet_viz.drawing.color import Colorizer
+from lib_unet_viz.drawing.render import montage, render, save_png
 from lib_unet_viz.trace import FeatureMap, FeatureMaps, Key, Trace
 
 _FORMULAS = ("(2+v)/3", "1.0", "0.5")

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lib_unet_viz import vxa
 from lib_unet_viz.demo.score_maps import methods_of
 from lib_unet_viz.demo.score_thing_maps import ATTACHED, held_out
 from lib_unet_viz.demo.things.catalog import THINGS
 from lib_unet_viz.demo.things.scenes import SIDE_BY_SIDE
-from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+from lib_unet_viz.maps import vxa
 
 HALVES = ("chosen on", "judged on")
 CASES = {"things": SIDE_BY_SIDE, "attached": ATTACHED}

@@ -16,19 +16,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lib_unet_viz import edit_sheets, sheets, vxa
 from lib_unet_viz.demo import report
 from lib_unet_viz.demo.scenes import draw_scene
 from lib_unet_viz.demo.score_maps import masks_by_color
-from lib_unet_viz.difference import DISTANCE
-from lib_unet_viz.heatmap import word_maps
-from lib_unet_viz.hosts.diffusers_edit import edit
-from lib_unet_viz.hosts.pipeline import Pipeline
-from lib_unet_viz.montage import montage
-from lib_unet_viz.render import save_png
+from lib_unet_viz.drawing import edit_sheets, sheets
+from lib_unet_viz.drawing.difference import DISTANCE
+from lib_unet_viz.drawing.montage import montage
+from lib_unet_viz.drawing.render import save_png
+from lib_unet_viz.drawing.sweep import Sweep
+from lib_unet_viz.drawing.sweep import run as run_sweep
+from lib_unet_viz.hosts.diffusers.edit import edit
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+from lib_unet_viz.maps import vxa
+from lib_unet_viz.maps.words import word_maps
 from lib_unet_viz.settings import EditSettings, Settings
-from lib_unet_viz.sweep import Sweep
-from lib_unet_viz.sweep import run as run_sweep
 
 FOLDER = Path(__file__).parent
 PROMPT = "a big red circle and a small blue square"

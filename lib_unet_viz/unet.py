@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from lib_unet_viz.grammar import Layout, SpecError
+from lib_unet_viz.notation.specs import Layout, SpecError
 
 Kind = Literal["cross", "self"]
 Size = tuple[int, int]

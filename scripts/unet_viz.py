@@ -2,9 +2,10 @@
 
 from modules import script_callbacks
 
-from lib_unet_viz.hosts import webui, webui_edit
-from lib_unet_viz.webui import axes, edit_tab, routes, tab
-from lib_unet_viz.webui.script import AlwaysOn, Dropdown, Watcher, add_options, count_tokens
+from lib_unet_viz.extension import axes, edit_tab, routes, tab
+from lib_unet_viz.extension.script import AlwaysOn, Dropdown, Watcher, add_options, count_tokens
+from lib_unet_viz.hosts.webui import edit as webui_edit
+from lib_unet_viz.hosts.webui import generation as webui
 
 __all__ = ["AlwaysOn", "Dropdown", "Watcher"]
 

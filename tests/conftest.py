@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib_unet_viz.tokens import BOS, BYTES, END_OF_WORD, EOS
+from lib_unet_viz.notation.tokens import BOS, BYTES, END_OF_WORD, EOS
 
 CONTEXT = 128
 MERGES = ["r e", "re d</w>", "c i", "ci r", "cir c", "l e</w>", "circ le</w>"]

@@ -25,17 +25,17 @@ from torch.nn import functional
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lib_unet_viz.capture import Call, Row, estimate
-from lib_unet_viz.contexts import Contexts
-from lib_unet_viz.edit import Editing
-from lib_unet_viz.edit_plan import Request
-from lib_unet_viz.edit_sheets import Edited
-from lib_unet_viz.heatmap import explore_captures, word_captures
-from lib_unet_viz.hosts.pipeline import NOTHING, Cancelled
-from lib_unet_viz.layer_prompt import LayerPrompt
-from lib_unet_viz.record import Recorder
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import Call, Row, estimate
+from lib_unet_viz.drawing.edit_sheets import Edited
+from lib_unet_viz.editing.contexts import Contexts
+from lib_unet_viz.editing.hooks import Editing
+from lib_unet_viz.editing.plan import Request
+from lib_unet_viz.hosts.diffusers.pipeline import NOTHING, Cancelled
+from lib_unet_viz.maps.words import explore_captures, word_captures
+from lib_unet_viz.notation.layer_prompt import LayerPrompt
+from lib_unet_viz.notation.tokens import BOS, END_OF_WORD, EOS
 from lib_unet_viz.settings import EditSettings, Settings
-from lib_unet_viz.tokens import BOS, END_OF_WORD, EOS
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from lib_unet_viz import aggregation, attention
-from lib_unet_viz.aggregation import aggregate
+from lib_unet_viz import attention
 from lib_unet_viz.attention import information, informed_mean, probabilities
+from lib_unet_viz.maps import aggregation
+from lib_unet_viz.maps.aggregation import aggregate
 from lib_unet_viz.settings import Method
 from lib_unet_viz.trace import AttentionMap, Key
 

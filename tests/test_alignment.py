@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from lib_unet_viz import edits
-from lib_unet_viz.alignment import Alignment, Prompt, Windows, align, needleman_wunsch, window, within
-from lib_unet_viz.grammar import SpecError
-from lib_unet_viz.tokens import BOS, EOS
+from lib_unet_viz.editing.alignment import Alignment, Prompt, Windows, align, needleman_wunsch, window, within
+from lib_unet_viz.notation import edits
+from lib_unet_viz.notation.specs import SpecError
+from lib_unet_viz.notation.tokens import BOS, EOS
 
 LENGTH = 16
 SPLIT = {"lionfish": ["lion", "fish</w>"], "goldfish": ["gold", "fish</w>"]}

@@ -15,14 +15,15 @@ gr = pytest.importorskip("gradio")
 from PIL import Image  # noqa: E402
 from standin import StandIn  # noqa: E402
 
-from lib_unet_viz import readout, ui  # noqa: E402
 from lib_unet_viz.app.page import build  # noqa: E402
-from lib_unet_viz.app.runs import GoneError, Runs, reports  # noqa: E402
 from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
-from lib_unet_viz.app.vxa_tab import ALL_LAYERS, VXA, layer_choices  # noqa: E402
-from lib_unet_viz.dump import load_trace  # noqa: E402
+from lib_unet_viz.capture.dump import load_trace  # noqa: E402
+from lib_unet_viz.extension import panel  # noqa: E402
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Settings  # noqa: E402
-from lib_unet_viz.webui import panel  # noqa: E402
+from lib_unet_viz.ui import components as ui
+from lib_unet_viz.ui import readout  # noqa: E402
+from lib_unet_viz.ui.runs import GoneError, Runs, reports  # noqa: E402
+from lib_unet_viz.ui.vxa_tab import ALL_LAYERS, VXA, layer_choices  # noqa: E402
 
 # gradio leaves event loops and their sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -87,7 +88,7 @@ def test_a_panel_says_the_defaults_as_they_are() -> None:
 
 
 def test_a_broken_infotext_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lib_unet_viz.webui import panel
+    from lib_unet_viz.extension import panel
 
     said: list[str] = []
     monkeypatch.setattr(gr, "Warning", said.append)

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib_unet_viz import asking, heatmap, vxa
-from lib_unet_viz.dump import load_trace, save_trace
-from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.capture.dump import load_trace, save_trace
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+from lib_unet_viz.maps import open_vocabulary as asking
+from lib_unet_viz.maps import vxa
+from lib_unet_viz.maps import words as heatmap
 from lib_unet_viz.trace import Trace
 
 

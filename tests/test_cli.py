@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 
 import lib_unet_viz
+from lib_unet_viz.capture.dump import load_trace, save_trace
 from lib_unet_viz.cli import main, report
 from lib_unet_viz.cli.parser import parse
-from lib_unet_viz.dump import load_trace, save_trace
 from lib_unet_viz.trace import AttentionMap, FeatureMap
 
 ROOT = Path(__file__).parents[1]
@@ -307,8 +307,8 @@ def test_edit_fills_a_folder(model: str, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_an_edit_is_that_of_python(model: str, tmp_path: Path) -> None:
-    from lib_unet_viz.hosts.diffusers_edit import edit
-    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.hosts.diffusers.edit import edit
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
     from lib_unet_viz.settings import EditSettings
 
     options = ["--steps", "2", "--size", "64", "--model", model, "--no-blend", "--blocks", "OUT03-OUT11"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lib_unet_viz.color import (
+from lib_unet_viz.drawing.color import (
     FUNCTIONS,
     METHODS,
     TRANSFORMS,
@@ -22,8 +22,8 @@ from lib_unet_viz.color import (
     Sigmoid,
     average,
 )
-from lib_unet_viz.grammar import SpecError
-from lib_unet_viz.norm import Method
+from lib_unet_viz.drawing.norm import Method
+from lib_unet_viz.notation.specs import SpecError
 
 V = np.array([-2.0, -1.0, 0.0, 0.5, 1.0, 4.0])
 

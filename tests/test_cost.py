@@ -9,10 +9,10 @@ from conftest import CONTEXT, diffusers_unet, ldm_unet, sdxl_unet
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lib_unet_viz.capture import Capture
-from lib_unet_viz.cost import added_time, operations
-from lib_unet_viz.grammar import SpecError
-from lib_unet_viz.heatmap import word_captures
+from lib_unet_viz.capture.cost import added_time, operations
+from lib_unet_viz.capture.request import Capture
+from lib_unet_viz.maps.words import word_captures
+from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.unet import UNet
 
 diffusers = pytest.importorskip("diffusers")

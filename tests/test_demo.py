@@ -17,7 +17,7 @@ from lib_unet_viz.demo.localisation import judge as judge_map
 from lib_unet_viz.demo.scenes import COLORS, SHAPES
 from lib_unet_viz.demo.score_maps import held_out, masks_by_color
 from lib_unet_viz.demo.things.scorer import ThingScorer
-from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.settings import Settings
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_unet_viz import difference as module
-from lib_unet_viz.difference import DifferenceError, baseline, brightened, difference, rms
-from lib_unet_viz.dump import load_trace, save_trace
+from lib_unet_viz.capture.dump import load_trace, save_trace
+from lib_unet_viz.drawing import difference as module
+from lib_unet_viz.drawing.difference import DifferenceError, baseline, brightened, difference, rms
+from lib_unet_viz.drawing.sheets import colorizer
 from lib_unet_viz.settings import AttentionSettings, ColorSettings, DifferenceSettings, Settings
-from lib_unet_viz.sheets import colorizer
 from lib_unet_viz.trace import AttentionMap, AttentionMaps, FeatureMap, FeatureMaps, Key, Trace
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from lib_unet_viz.cli.parser import parse
-from lib_unet_viz.formula import FUNCTIONS, Formula
-from lib_unet_viz.grammar import SpecError
-from lib_unet_viz.layer_prompt import LayerPrompt
+from lib_unet_viz.notation.formula import FUNCTIONS, Formula
+from lib_unet_viz.notation.layer_prompt import LayerPrompt
+from lib_unet_viz.notation.specs import SpecError
 
 ROOT = Path(__file__).parents[1]
 FORMULAS = (ROOT / "docs" / "formulas.md").read_text(encoding="utf-8")

@@ -10,9 +10,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from lib_unet_viz import dump
-from lib_unet_viz.dump import DumpError, load_trace, save_trace
-from lib_unet_viz.record import BudgetError
+from lib_unet_viz.capture import dump
+from lib_unet_viz.capture.dump import DumpError, load_trace, save_trace
+from lib_unet_viz.capture.recorder import BudgetError
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Trace
 
 

@@ -15,17 +15,17 @@ from p2p_reference import reference_edit
 from test_contexts import noise
 from torch import Tensor, nn
 
-from lib_unet_viz.alignment import Pair, Positions
-from lib_unet_viz.capture import Call, Capture, Row
-from lib_unet_viz.edit import EditError, Editing, Plan, map_size
-from lib_unet_viz.edit_plan import Request
-from lib_unet_viz.grammar import BlockSpec, SpecError
-from lib_unet_viz.hosts import diffusers as host
-from lib_unet_viz.hosts.diffusers_edit import edit
-from lib_unet_viz.hosts.pipeline import Cancelled, Pipeline
-from lib_unet_viz.record import Recorder
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import Call, Capture, Row
+from lib_unet_viz.editing.alignment import Pair, Positions
+from lib_unet_viz.editing.hooks import EditError, Editing, Plan, map_size
+from lib_unet_viz.editing.plan import Request
+from lib_unet_viz.hosts.diffusers import attached as host
+from lib_unet_viz.hosts.diffusers.edit import edit
+from lib_unet_viz.hosts.diffusers.pipeline import Cancelled, Pipeline
+from lib_unet_viz.notation.specs import BlockSpec, SpecError
+from lib_unet_viz.notation.tokens import BOS, EOS
 from lib_unet_viz.settings import EditSettings, SettingsError
-from lib_unet_viz.tokens import BOS, EOS
 from lib_unet_viz.unet import UNet
 
 PROMPT = "a big red circle and a small blue square"

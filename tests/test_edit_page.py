@@ -14,14 +14,14 @@ gr = pytest.importorskip("gradio")
 import standin  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from lib_unet_viz import ui  # noqa: E402
-from lib_unet_viz.app.edit_tab import Edit  # noqa: E402
-from lib_unet_viz.app.runs import Runs  # noqa: E402
-from lib_unet_viz.edit_plan import Request  # noqa: E402
-from lib_unet_viz.hosts.diffusers_edit import edit  # noqa: E402
-from lib_unet_viz.hosts.pipeline import Pipeline  # noqa: E402
+from lib_unet_viz.editing.plan import Request  # noqa: E402
+from lib_unet_viz.extension import panel  # noqa: E402
+from lib_unet_viz.hosts.diffusers.edit import edit  # noqa: E402
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline  # noqa: E402
 from lib_unet_viz.settings import EditSettings, Settings, SettingsError  # noqa: E402
-from lib_unet_viz.webui import panel  # noqa: E402
+from lib_unet_viz.ui import components as ui  # noqa: E402
+from lib_unet_viz.ui.edit_tab import Edit  # noqa: E402
+from lib_unet_viz.ui.runs import Runs  # noqa: E402
 
 # gradio leaves event loops and their sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(

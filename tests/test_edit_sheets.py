@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_unet_viz import edit_sheets
-from lib_unet_viz.alignment import window
-from lib_unet_viz.edit_plan import Request
-from lib_unet_viz.edit_sheets import BLOCKS, PERCENTS, STEPS, Edited
-from lib_unet_viz.grammar import Layout
+from lib_unet_viz.drawing import edit_sheets
+from lib_unet_viz.drawing.edit_sheets import BLOCKS, PERCENTS, STEPS, Edited
+from lib_unet_viz.editing.alignment import window
+from lib_unet_viz.editing.plan import Request
+from lib_unet_viz.notation.specs import Layout
+from lib_unet_viz.notation.tokens import BOS, EOS
 from lib_unet_viz.settings import EditSettings
-from lib_unet_viz.tokens import BOS, EOS
 
 LAYOUT = Layout(("IN00", "IN01", "IN02", "M00", "OUT00"), {"IN00": 0})
 

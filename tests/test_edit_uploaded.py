@@ -11,10 +11,10 @@ from PIL import Image
 from test_edit import hooks
 
 from lib_unet_viz.demo.scenes import COLORS, draw_scene
-from lib_unet_viz.edit_uploaded import LIMIT, PSNR, RMSE
-from lib_unet_viz.grammar import SpecError
-from lib_unet_viz.hosts.diffusers_edit import edit
-from lib_unet_viz.hosts.pipeline import Cancelled, Pipeline
+from lib_unet_viz.editing.uploaded import LIMIT, PSNR, RMSE
+from lib_unet_viz.hosts.diffusers.edit import edit
+from lib_unet_viz.hosts.diffusers.pipeline import Cancelled, Pipeline
+from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.settings import EditSettings
 
 SWAP = EditSettings(edits="red -> blue")

@@ -7,11 +7,12 @@ from html import unescape
 
 import pytest
 
-from lib_unet_viz import edit_words, readout
-from lib_unet_viz.edit import Plan
-from lib_unet_viz.edit_plan import Request
+from lib_unet_viz.editing import explanation as edit_words
+from lib_unet_viz.editing.hooks import Plan
+from lib_unet_viz.editing.plan import Request
+from lib_unet_viz.notation.tokens import BOS, END_OF_WORD, EOS
 from lib_unet_viz.settings import EditSettings
-from lib_unet_viz.tokens import BOS, END_OF_WORD, EOS
+from lib_unet_viz.ui import readout
 from lib_unet_viz.unet import UNet
 
 SOURCE = "a red circle and a big square"

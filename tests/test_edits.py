@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lib_unet_viz import edits
-from lib_unet_viz.edits import Target
-from lib_unet_viz.grammar import SpecError
+from lib_unet_viz.notation import edits
+from lib_unet_viz.notation.edits import Target
+from lib_unet_viz.notation.specs import SpecError
 
 CAT = "a cat with a hat"
 

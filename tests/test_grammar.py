@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lib_unet_viz.grammar import BlockSpec, Layout, SpecError, StepSpec
+from lib_unet_viz.notation.specs import BlockSpec, Layout, SpecError, StepSpec
 
 SD1 = [f"IN{i:02d}" for i in range(12)] + ["M00"] + [f"OUT{i:02d}" for i in range(12)]
 SDXL = Layout(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib_unet_viz import heatmap
+from lib_unet_viz.maps import words as heatmap
 from lib_unet_viz.trace import AttentionMap, AttentionMaps, Key, Trace
 
 TOKENS = ["<|startoftext|>", "red</w>", "ring</w>", "and</w>", "ring</w>", *["<|endoftext|>"] * 3]

@@ -14,11 +14,11 @@ from test_hosts_diffusers import generate, quiet, with_scheduler
 from test_pipeline import hooks
 from torch import Tensor
 
-from lib_unet_viz.grammar import SpecError
-from lib_unet_viz.hosts import diffusers as host
-from lib_unet_viz.hosts.diffusers_prompts import LayerPrompts
-from lib_unet_viz.hosts.pipeline import Pipeline
-from lib_unet_viz.record import Capture, Recorder
+from lib_unet_viz.capture.recorder import Capture, Recorder
+from lib_unet_viz.hosts.diffusers import attached as host
+from lib_unet_viz.hosts.diffusers.layer_prompts import LayerPrompts
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.settings import Settings
 from lib_unet_viz.unet import UNet
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lib_unet_viz.grammar import Layout, SpecError
-from lib_unet_viz.layer_prompt import LayerPrompt
+from lib_unet_viz.notation.layer_prompt import LayerPrompt
+from lib_unet_viz.notation.specs import Layout, SpecError
 
 SD1 = tuple([f"IN{i:02d}" for i in range(12)] + ["M00"] + [f"OUT{i:02d}" for i in range(12)])
 WITHOUT = ("IN00", "IN03", "IN06", "IN09", "IN10", "IN11", "OUT00", "OUT01", "OUT02")

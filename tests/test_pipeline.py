@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from lib_unet_viz.capture import BudgetError
-from lib_unet_viz.grammar import SpecError
-from lib_unet_viz.heatmap import word_maps
-from lib_unet_viz.hosts.pipeline import Cancelled, Pipeline
+from lib_unet_viz.capture.request import BudgetError
+from lib_unet_viz.hosts.diffusers.pipeline import Cancelled, Pipeline
+from lib_unet_viz.maps.words import word_maps
+from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.settings import Settings
 
 FEW = {"features": {"blocks": "M00", "steps": "1,3"}, "attention": {"blocks": "IN07"}}

@@ -12,16 +12,8 @@ from conftest import CONTEXT
 from torch import nn
 
 from lib_unet_viz import attention as arithmetic
-from lib_unet_viz.grammar import SpecError
-from lib_unet_viz.record import (
-    BudgetError,
-    Call,
-    Capture,
-    NothingCaptured,
-    Recorder,
-    Row,
-    estimate,
-)
+from lib_unet_viz.capture.recorder import BudgetError, Call, Capture, NothingCaptured, Recorder, Row, estimate
+from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.trace import MapLookupError, Trace
 from lib_unet_viz.unet import UNet
 

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFont
 
-from lib_unet_viz import lettering
-from lib_unet_viz.color import ColorError, Colorizer, Colormap, Linear
-from lib_unet_viz.lettering import Lettering
-from lib_unet_viz.montage import BACKGROUND, LABEL, LINES, MARGIN, page_columns
-from lib_unet_viz.render import animation, by_step, grey, mask, montage, overlay, render, save_png
+from lib_unet_viz.drawing import lettering
+from lib_unet_viz.drawing.color import ColorError, Colorizer, Colormap, Linear
+from lib_unet_viz.drawing.lettering import Lettering
+from lib_unet_viz.drawing.montage import BACKGROUND, LABEL, LINES, MARGIN, page_columns
+from lib_unet_viz.drawing.render import animation, by_step, grey, mask, montage, overlay, render, save_png
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Trace
 
 TOKENS = ["<|startoftext|>", "red</w>", "circle</w>", "<|endoftext|>", "<|endoftext|>"]

@@ -12,7 +12,7 @@ from lib_unet_viz.demo.edit_metrics import CAP
 from lib_unet_viz.demo.scenes import COLORS, SHAPES, Scene
 from lib_unet_viz.demo.score_edits import Judged, Swap, edits, judge, object_mask, summary, swaps
 from lib_unet_viz.demo.score_maps import held_out
-from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 SEED = 4
 

@@ -9,15 +9,15 @@ import pytest
 import thing_maps
 from PIL import Image
 
-from lib_unet_viz import vxa
-from lib_unet_viz.asking import ask
 from lib_unet_viz.demo import score_thing_edits, score_thing_maps, score_things
 from lib_unet_viz.demo.score_edits import METHODS
 from lib_unet_viz.demo.things import scorer as judges
 from lib_unet_viz.demo.things.captions import KINDS
 from lib_unet_viz.demo.things.catalog import THINGS
 from lib_unet_viz.demo.things.scenes import SIDE_BY_SIDE, ThingScene, draw_scene, is_unseen
-from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+from lib_unet_viz.maps import vxa
+from lib_unet_viz.maps.open_vocabulary import ask
 
 SEED = 3
 

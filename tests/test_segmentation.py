@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib_unet_viz import segmentation, sheets
-from lib_unet_viz.heatmap import HeatMap
+from lib_unet_viz.drawing import sheets
+from lib_unet_viz.maps import segmentation
+from lib_unet_viz.maps.words import HeatMap
 from lib_unet_viz.trace import Trace
 
 SIZE = (8, 8)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lib_unet_viz import self_attention
-from lib_unet_viz.capture import Call, Capture, Row
-from lib_unet_viz.record import Recorder
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import Call, Capture, Row
+from lib_unet_viz.maps import self_attention
 from lib_unet_viz.trace import AttentionMap, AttentionMaps, Key, Trace
 
 HEIGHT, WIDTH = 16, 24

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lib_unet_viz.bars import bar_chart
-from lib_unet_viz.difference import rms
-from lib_unet_viz.grammar import Layout, SpecError
-from lib_unet_viz.layer_prompt import LayerPrompt
-from lib_unet_viz.sweep import Case, Sweep, SweepError, Swept, run
+from lib_unet_viz.drawing.bars import bar_chart
+from lib_unet_viz.drawing.difference import rms
+from lib_unet_viz.drawing.sweep import Case, Sweep, SweepError, Swept, run
+from lib_unet_viz.notation.layer_prompt import LayerPrompt
+from lib_unet_viz.notation.specs import Layout, SpecError
 
 NAMES = ("IN00", "IN01", "M00", "OUT00")
 LAYOUT = Layout(NAMES, {"IN00": 0, "IN01": 1, "M00": 1, "OUT00": 2})

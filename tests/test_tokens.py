@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lib_unet_viz import tokens
-from lib_unet_viz.grammar import SpecError
+from lib_unet_viz.notation import tokens
+from lib_unet_viz.notation.specs import SpecError
 
 PROMPT = [
     "<|startoftext|>",

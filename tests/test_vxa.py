@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_unet_viz import heatmap, vxa
-from lib_unet_viz.grammar import BlockSpec, SpecError
-from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+from lib_unet_viz.maps import vxa
+from lib_unet_viz.maps import words as heatmap
+from lib_unet_viz.notation.specs import BlockSpec, SpecError
 
 
 @pytest.fixture(scope="module")

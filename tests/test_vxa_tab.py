@@ -21,12 +21,12 @@ gr = pytest.importorskip("gradio")
 from PIL import Image  # noqa: E402
 from standin import StandIn, TinyUNet  # noqa: E402
 
-from lib_unet_viz import vxa  # noqa: E402
-from lib_unet_viz.app.runs import Runs  # noqa: E402
-from lib_unet_viz.app.style import PARTS_CSS  # noqa: E402
-from lib_unet_viz.app.vxa_tab import ALL_LAYERS, MODES, NEAR_LAYERS, VXA, block_spec  # noqa: E402
+from lib_unet_viz.extension import schemas  # noqa: E402
+from lib_unet_viz.maps import vxa  # noqa: E402
+from lib_unet_viz.ui.runs import Runs  # noqa: E402
+from lib_unet_viz.ui.style import PARTS_CSS  # noqa: E402
+from lib_unet_viz.ui.vxa_tab import ALL_LAYERS, MODES, NEAR_LAYERS, VXA, block_spec  # noqa: E402
 from lib_unet_viz.unet import UNet  # noqa: E402
-from lib_unet_viz.webui import schemas  # noqa: E402
 
 # gradio leaves event loops and their sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -158,7 +158,7 @@ def test_a_block_spec_of_several_layers() -> None:
 
 def test_the_webuis_pieces_need_no_demo_and_no_diffusers() -> None:
     code = (
-        "import sys, lib_unet_viz.app.vxa_tab, lib_unet_viz.app.style\n"
+        "import sys, lib_unet_viz.ui.vxa_tab, lib_unet_viz.ui.style\n"
         "heavy = ('lib_unet_viz.demo', 'diffusers', 'transformers')\n"
         "print([name for name in sys.modules if name.startswith(heavy)])"
     )

@@ -17,9 +17,9 @@ from PIL import Image
 from test_webui_glue import Request, hooks, in_batches, modules, together, without_uncond
 from torch import Tensor, nn
 
-from lib_unet_viz.grammar import SpecError
+from lib_unet_viz.notation.specs import SpecError
+from lib_unet_viz.notation.tokens import BOS, EOS
 from lib_unet_viz.settings import DifferenceSettings, EditSettings, Settings, SettingsError
-from lib_unet_viz.tokens import BOS, EOS
 
 __all__ = ["modules"]
 PROMPT = "a red circle"
@@ -65,7 +65,7 @@ def asking(unet: Any, **values: Any) -> Any:
 
 
 def edit_run(p: Any, settings: EditSettings = SWAP) -> Any:
-    return importlib.import_module("lib_unet_viz.hosts.webui_edit").EditRun(p, settings)
+    return importlib.import_module("lib_unet_viz.hosts.webui.edit").EditRun(p, settings)
 
 
 # What is asked for.
@@ -119,7 +119,7 @@ def test_the_hires_pass_has_its_own_prompts(p: Any) -> None:
         assert p.hr_negative_prompt == ["blue", "blue"]
     assert run.told()["U-Net Viz hires source"] == [None, "a big circle"]
     found = {"Prompt": "a red star", "U-Net Viz source": PROMPT}
-    importlib.import_module("lib_unet_viz.hosts.webui_edit").pasted("", found)
+    importlib.import_module("lib_unet_viz.hosts.webui.edit").pasted("", found)
     assert found["Prompt"] == PROMPT
 
 
@@ -149,7 +149,7 @@ def test_sde_needs_equal_noise(modules: Any, p: Any) -> None:
 
 
 def test_unequal_lengths_are_refused_before_the_run(p: Any) -> None:
-    from lib_unet_viz.hosts import webui
+    from lib_unet_viz.hosts.webui import generation as webui
 
     run = edit_run(p, EditSettings(edits="+ " + "word " * 75))
     with run.asked(), pytest.raises(SettingsError, match="1 part of 75 tokens, but .* in 2"):
@@ -176,7 +176,7 @@ class Denoiser(nn.Module):
         self.contexts = torch.stack([encoder.context(text) for text in texts])
 
     def forward(self, x: Tensor, sigma: float) -> Tensor:
-        from lib_unet_viz.hosts import webui
+        from lib_unet_viz.hosts.webui import generation as webui
 
         images, both = len(x), torch.cat([x, x])
         params = SimpleNamespace(denoiser=self, x=both, sigma=torch.full((2 * images,), sigma))
@@ -195,7 +195,7 @@ class Denoiser(nn.Module):
 
 def sampled(p: Any, settings: EditSettings, order: Any = together, kind: str = "") -> tuple[Any, Tensor]:
     """Euler's or Heun's steps of a batch, and the last one's latents (picture, channel, y, x)."""
-    from lib_unet_viz.hosts import webui
+    from lib_unet_viz.hosts.webui import generation as webui
 
     run = edit_run(p, settings)
     with run.asked(), torch.no_grad(), webui.Generation(p, Settings.off(), edit=run) as generation:
@@ -268,7 +268,7 @@ def test_what_cannot_be_edited_stops_the_run(p: Any, order: Any, kind_: str, wor
 
 
 def test_another_extensions_prompts_stop_the_run(p: Any) -> None:
-    from lib_unet_viz.hosts import webui
+    from lib_unet_viz.hosts.webui import generation as webui
 
     run = edit_run(p)
     p.prompts = ["a blue circle", "a blue star"]
@@ -285,8 +285,8 @@ def test_another_extensions_prompts_stop_the_run(p: Any) -> None:
 
 def test_repeated_contexts_are_as_good(p: Any) -> None:
     """Forge makes contexts equally long by repeating them, which changes nothing in attention."""
-    from lib_unet_viz.capture import Call, Row
-    from lib_unet_viz.edit import Editing
+    from lib_unet_viz.capture.request import Call, Row
+    from lib_unet_viz.editing.hooks import Editing
 
     unet, run = p.sd_model.model.diffusion_model, edit_run(p)
     encoder = p.sd_model.cond_stage_model
@@ -313,7 +313,7 @@ def test_a_mistake_in_the_edits_has_its_place(p: Any) -> None:
 def test_the_script_runs_source_and_targets_and_shows_what_changed(
     modules: Any, p: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lib_unet_viz.webui import edited, results
+    from lib_unet_viz.extension import edited, results
 
     p.all_seeds, p.all_subseeds, p.comments = [7, 7], [9, 9], {}
     p.save_samples, asked = lambda: False, []
@@ -344,7 +344,7 @@ def test_the_script_runs_source_and_targets_and_shows_what_changed(
 
 
 def test_an_edit_and_a_difference_are_two_things(p: Any) -> None:
-    from lib_unet_viz.webui import edited
+    from lib_unet_viz.extension import edited
 
     settings = replace(Settings.off(), edit=SWAP, difference=DifferenceSettings(enabled=True))
     with pytest.raises(SettingsError, match="one of layer prompts"):

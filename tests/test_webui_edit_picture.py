@@ -20,11 +20,11 @@ from test_webui_glue import modules
 from torch import Tensor
 from torch.nn import functional
 
-from lib_unet_viz.edit_sheets import Edited
-from lib_unet_viz.edit_uploaded import LIMIT, PSNR, RMSE
-from lib_unet_viz.grammar import SpecError
+from lib_unet_viz.drawing.edit_sheets import Edited
+from lib_unet_viz.editing.uploaded import LIMIT, PSNR, RMSE
+from lib_unet_viz.notation.specs import SpecError
+from lib_unet_viz.notation.tokens import BOS, EOS
 from lib_unet_viz.settings import EditSettings, SettingsError
-from lib_unet_viz.tokens import BOS, EOS
 
 gr = pytest.importorskip("gradio")
 
@@ -104,8 +104,8 @@ def checkpoint(modules: Any, ldm_unet: Any) -> Checkpoint:
 
 @pytest.fixture
 def edit(checkpoint: Checkpoint, picture: Image.Image) -> Callable[..., Edited]:
-    from lib_unet_viz.hosts.webui_model import loaded
-    from lib_unet_viz.hosts.webui_uploaded import edit
+    from lib_unet_viz.hosts.webui.model import loaded
+    from lib_unet_viz.hosts.webui.uploaded import edit
 
     def made(prompt: str = PROMPT, settings: EditSettings = SWAP, **options: Any) -> Edited:
         return edit(loaded(), prompt, settings, **{"picture": picture, "steps": STEPS, **options})
@@ -204,7 +204,7 @@ def test_a_prompt_that_changes_during_the_run_is_refused(
 @pytest.fixture
 def client(checkpoint: Checkpoint) -> Any:
     fastapi, testing = pytest.importorskip("fastapi"), pytest.importorskip("fastapi.testclient")
-    from lib_unet_viz.webui import routes
+    from lib_unet_viz.extension import routes
 
     app = fastapi.FastAPI()
     routes.add(None, app)
@@ -212,7 +212,7 @@ def client(checkpoint: Checkpoint) -> Any:
 
 
 def post(client: Any, picture: Image.Image, **fields: Any) -> tuple[int, Any]:
-    from lib_unet_viz.webui.schemas import png
+    from lib_unet_viz.extension.schemas import png
 
     body = {"image": png(picture), "prompt": PROMPT, "steps": STEPS, "edit": {"edits": "red -> green"}}
     answer = client.post("/unet-viz/v1/edit", json={**body, **fields})
@@ -222,7 +222,7 @@ def post(client: Any, picture: Image.Image, **fields: Any) -> tuple[int, Any]:
 def test_the_route_gives_what_the_edit_gives(
     client: Any, edit: Callable[..., Edited], picture: Image.Image
 ) -> None:
-    from lib_unet_viz.webui.schemas import picture as decoded
+    from lib_unet_viz.extension.schemas import picture as decoded
 
     status, answer = post(client, picture, edit={"edits": "red -> green\n---\ncircle * 2", "threshold": 0.5})
     assert status == 200, answer
@@ -289,10 +289,11 @@ def test_without_a_checkpoint_and_when_interrupted(
 @pytest.fixture
 def tab(modules: Any) -> Any:
     """The tab as the page opens: no checkpoint is loaded yet."""
-    from lib_unet_viz.app.edit_uploaded_tab import EditUploaded
-    from lib_unet_viz.app.runs import Runs
-    from lib_unet_viz.hosts import webui_model, webui_uploaded
-    from lib_unet_viz.webui.tab import alone
+    from lib_unet_viz.extension.tab import alone
+    from lib_unet_viz.hosts.webui import model as webui_model
+    from lib_unet_viz.hosts.webui import uploaded as webui_uploaded
+    from lib_unet_viz.ui.edit_uploaded_tab import EditUploaded
+    from lib_unet_viz.ui.runs import Runs
 
     made = EditUploaded(
         webui_model.loaded,
@@ -312,7 +313,7 @@ def asked(tab: Any, picture: Image.Image | None, edits: str = "red -> green") ->
 
 
 def test_the_webui_is_given_the_tab(modules: Any) -> None:
-    from lib_unet_viz.webui import edit_tab
+    from lib_unet_viz.extension import edit_tab
 
     edit_tab.register()
     (blocks, title, name), *_ = modules.script_callbacks.callback_map["ui_tabs"][-1]()

@@ -22,7 +22,7 @@ pytest.importorskip("gradio")
 ROOT = Path(__file__).parents[1]
 # Bind names of `modules` when they are imported.
 HOSTS = ("webui_model", "webui_noise", "webui_uploaded")
-GLUE = ("modules", "lib_unet_viz.webui", *(f"lib_unet_viz.hosts.{name}" for name in HOSTS))
+GLUE = ("modules", "lib_unet_viz.extension", *(f"lib_unet_viz.hosts.{name}" for name in HOSTS))
 
 
 def _forget() -> None:
@@ -66,9 +66,9 @@ def test_a_plot_gets_axes_where_the_always_on_script_is_chosen(
     modules: Any, monkeypatch: pytest.MonkeyPatch, ldm_unet: Any
 ) -> None:
     """The plot's script is found by its file; wrong values are refused before its first cell."""
-    from lib_unet_viz.grammar import SpecError
+    from lib_unet_viz.notation.specs import SpecError
 
-    axes = importlib.import_module("lib_unet_viz.webui.axes")
+    axes = importlib.import_module("lib_unet_viz.extension.axes")
 
     def option(label: str, kind: type, apply: Any, confirm: Any = None) -> Any:
         return SimpleNamespace(label=label, apply=apply, confirm=confirm)
@@ -94,7 +94,7 @@ def test_a_plot_gets_axes_where_the_always_on_script_is_chosen(
 
 
 def test_the_always_on_script_is_off_unless_chosen(modules: Any) -> None:
-    from lib_unet_viz.webui.script import AlwaysOn, Dropdown, add_options
+    from lib_unet_viz.extension.script import AlwaysOn, Dropdown, add_options
 
     add_options()
     assert AlwaysOn().show(False) is False
@@ -106,7 +106,7 @@ def test_the_always_on_script_is_off_unless_chosen(modules: Any) -> None:
 @pytest.mark.parametrize("api", [False, True])
 def test_there_are_routes_only_with_the_api(modules: Any, api: bool) -> None:
     fastapi = pytest.importorskip("fastapi")
-    from lib_unet_viz.webui import routes
+    from lib_unet_viz.extension import routes
 
     modules.shared.cmd_opts.api = api
     app = fastapi.FastAPI()
@@ -122,7 +122,7 @@ def test_there_are_routes_only_with_the_api(modules: Any, api: bool) -> None:
 
 def generation(unet: Any, *, subs: list[int], order: Callable[..., Iterator[list[Any]]], **asked: Any) -> Any:
     """A trace of two steps whose U-Net calls `order` makes of the rows' contexts."""
-    from lib_unet_viz.hosts import webui
+    from lib_unet_viz.hosts.webui import generation as webui
     from lib_unet_viz.settings import Settings
 
     p = request(unet, batch_size=len(subs))
@@ -219,7 +219,7 @@ def test_rows_are_told_apart(modules: Any, ldm_unet: Any, subs: list[int], order
 )
 def test_forge_splits_a_step_where_memory_is_short(calls: list[list[int]], labels: list[str]) -> None:
     """Its calls take what is left from the end, so uncond first (sampling_function.py)."""
-    from lib_unet_viz.hosts import forge
+    from lib_unet_viz.hosts.webui import forge
 
     found: list[str] = []
     seen = 0
@@ -233,7 +233,7 @@ def test_forge_splits_a_step_where_memory_is_short(calls: list[list[int]], label
 
 @pytest.mark.parametrize(("subs", "count"), [([2, 1], 6), ([1, 1], 5), ([2], 4)])
 def test_forge_rows_that_cannot_be_told_are_none(subs: list[int], count: int) -> None:
-    from lib_unet_viz.hosts import forge
+    from lib_unet_viz.hosts.webui import forge
 
     assert forge.rows([1, 0, 0], count, subs, first=0, seen=0) == (None, 0)
 
@@ -251,7 +251,7 @@ def hooks(unet: Any) -> int:
 
 
 def test_no_hook_is_left_when_a_run_ends_in_mid_step(modules: Any, ldm_unet: Any) -> None:
-    from lib_unet_viz.hosts import webui
+    from lib_unet_viz.hosts.webui import generation as webui
     from lib_unet_viz.settings import Settings
 
     p = request(ldm_unet)
@@ -269,7 +269,7 @@ def test_no_hook_is_left_when_a_run_ends_in_mid_step(modules: Any, ldm_unet: Any
 
 
 def test_another_requests_steps_are_not_recorded(modules: Any, ldm_unet: Any) -> None:
-    from lib_unet_viz.hosts import webui
+    from lib_unet_viz.hosts.webui import generation as webui
     from lib_unet_viz.settings import Settings
 
     p, inner = request(ldm_unet), request(ldm_unet)
@@ -292,7 +292,7 @@ def test_with_another_u_net_there_is_a_note_and_no_hook(modules: Any, ldm_unet: 
 
 
 def test_dumps_go_below_the_outputs_folder(modules: Any, tmp_path: Path) -> None:
-    from lib_unet_viz.webui import paths
+    from lib_unet_viz.extension import paths
 
     assert paths.folder("").parent == tmp_path / "outputs" / "unet-viz"
     assert paths.folder("mine") == tmp_path / "outputs" / "mine"
@@ -304,8 +304,8 @@ def test_dumps_go_below_the_outputs_folder(modules: Any, tmp_path: Path) -> None
 def test_paths_elsewhere_are_refused_where_others_can_reach_the_webui(
     modules: Any, shut: str, path: str
 ) -> None:
+    from lib_unet_viz.extension import paths
     from lib_unet_viz.settings import SettingsError
-    from lib_unet_viz.webui import paths
 
     setattr(modules.shared.cmd_opts, shut, True)
     with pytest.raises(SettingsError, match="outside the outputs folder"):
@@ -317,8 +317,8 @@ def test_paths_elsewhere_are_refused_where_others_can_reach_the_webui(
 def test_a_folder_that_takes_no_dumps_is_refused_before_a_run(
     modules: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
+    from lib_unet_viz.extension import paths
     from lib_unet_viz.settings import Settings, SettingsError
-    from lib_unet_viz.webui import paths
 
     def full(*_: Any, **__: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -340,8 +340,8 @@ def test_a_folder_that_takes_no_dumps_is_refused_before_a_run(
 def test_what_goes_wrong_after_a_run_is_said(
     modules: Any, ldm_unet: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from lib_unet_viz.extension import results
     from lib_unet_viz.settings import Settings
-    from lib_unet_viz.webui import results
 
     def fault(*_: Any, **__: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -352,15 +352,15 @@ def test_what_goes_wrong_after_a_run_is_said(
         p = modules.processing.StableDiffusionProcessing(all_seeds=[3], outpath_samples="")
         processed = modules.processing.Processed(p, [Image.new("RGB", (64, 64))], info="Seed: 3")
         with monkeypatch.context() as patched:
-            patched.setattr(f"lib_unet_viz.webui.results.{name}", fault)
+            patched.setattr(f"lib_unet_viz.extension.results.{name}", fault)
             results.add(processed, p, trace, settings)
         assert len(processed.images) == len(processed.infotexts) == count, name
         assert "No space left on device" in processed.extra_generation_params["U-Net Viz notes"]
 
 
 def test_sheets_follow_their_pictures_with_full_infotexts(modules: Any, ldm_unet: Any) -> None:
+    from lib_unet_viz.extension import results
     from lib_unet_viz.settings import Settings
-    from lib_unet_viz.webui import results
 
     trace, _ = generation(ldm_unet, subs=[1, 1], order=together)
     p = modules.processing.StableDiffusionProcessing(all_seeds=[3, 4], outpath_samples="")
@@ -406,10 +406,10 @@ def loaded_model(unet: Any, parameterization: str) -> Any:
 def test_a_latent_is_inverted_with_the_loaded_checkpoint(
     modules: Any, ldm_unet: Any, parameterization: str
 ) -> None:
-    from lib_unet_viz import inversion
-    from lib_unet_viz.hosts.webui_model import Interrupted, WebuiModel
-    from lib_unet_viz.hosts.webui_noise import WebuiDenoiser
-    from lib_unet_viz.record import Capture, Recorder
+    from lib_unet_viz.capture.recorder import Capture, Recorder
+    from lib_unet_viz.hosts.webui.denoiser import WebuiDenoiser
+    from lib_unet_viz.hosts.webui.model import Interrupted, WebuiModel
+    from lib_unet_viz.sampling import inversion
 
     model = WebuiDenoiser(WebuiModel(loaded_model(ldm_unet, parameterization)))
     conditions, uncond = model.conditions(["a red circle", "a star"], "bad")

@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Any, get_args
 import gradio as gr
 from PIL import Image
 
-from lib_unet_viz import difference, readout, sweep, ui
-from lib_unet_viz.app.parts import SheetSection, heading, sheet, shown
-from lib_unet_viz.app.run_controls import options
-from lib_unet_viz.app.runs import Runs
-from lib_unet_viz.app.working import Report, Updates, working
-from lib_unet_viz.dump import save_trace
-from lib_unet_viz.layer_prompt import LayerPrompt
+from lib_unet_viz.capture.dump import save_trace
+from lib_unet_viz.drawing import difference, sweep
+from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.settings import AttentionSettings, DifferenceSettings, Half, Settings
 from lib_unet_viz.trace import Trace
+from lib_unet_viz.ui import components as ui
+from lib_unet_viz.ui import readout
+from lib_unet_viz.ui.parts import SheetSection, heading, sheet, shown
+from lib_unet_viz.ui.run_controls import options
+from lib_unet_viz.ui.runs import Runs
+from lib_unet_viz.ui.working import Report, Updates, working
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lib_unet_viz.hosts.pipeline import Pipeline
-    from lib_unet_viz.render import Rendered
+    from lib_unet_viz.drawing.render import Rendered
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 LABELS = ("without layers", "with layers")
 TEXT = (

@@ -9,20 +9,20 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from lib_unet_viz import ui
-from lib_unet_viz.app.edit_tab import Edit
-from lib_unet_viz.app.runs import Runs
-from lib_unet_viz.app.style import CSS, theme
 from lib_unet_viz.app.txt2img import Txt2Img
-from lib_unet_viz.app.vxa_tab import VXA
 from lib_unet_viz.demo import scenes
-from lib_unet_viz.hosts.diffusers_edit import edit
+from lib_unet_viz.hosts.diffusers.edit import edit
+from lib_unet_viz.ui import components as ui
+from lib_unet_viz.ui.edit_tab import Edit
+from lib_unet_viz.ui.runs import Runs
+from lib_unet_viz.ui.style import CSS, theme
+from lib_unet_viz.ui.vxa_tab import VXA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lib_unet_viz.edit_sheets import Edited
-    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.drawing.edit_sheets import Edited
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 TITLE = "U-Net Viz"
 LINE = (
@@ -63,7 +63,7 @@ def launch(
     port: None takes the first free one from 7860. browser: open the page. Raises LoadError where the model
     cannot be loaded, UnsupportedModelError where it has no U-Net.
     """
-    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
     serve(build(Pipeline.load(model)), host=host, port=port, browser=browser)
 

@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any, get_args
 import gradio as gr
 from PIL import Image
 
-from lib_unet_viz import readout, sheets, ui, vxa
 from lib_unet_viz.app.compare import Compare
-from lib_unet_viz.app.looks import LookSection
-from lib_unet_viz.app.parts import SheetSection, gallery, heading, picture, shown
-from lib_unet_viz.app.run_controls import STEPS, RunControls, options
-from lib_unet_viz.app.runs import Runs, reports
-from lib_unet_viz.dump import save_trace
-from lib_unet_viz.record import Cancelled
+from lib_unet_viz.capture.dump import save_trace
+from lib_unet_viz.capture.recorder import Cancelled
+from lib_unet_viz.drawing import sheets
+from lib_unet_viz.maps import vxa
 from lib_unet_viz.settings import AttentionPart, Half, Kind, Settings
 from lib_unet_viz.trace import Trace
+from lib_unet_viz.ui import components as ui
+from lib_unet_viz.ui import readout
+from lib_unet_viz.ui.attention_from import LookSection
+from lib_unet_viz.ui.parts import SheetSection, gallery, heading, picture, shown
+from lib_unet_viz.ui.run_controls import STEPS, RunControls, options
+from lib_unet_viz.ui.runs import Runs, reports
 
 if TYPE_CHECKING:
-    from lib_unet_viz.hosts.pipeline import Pipeline
-    from lib_unet_viz.render import Rendered
+    from lib_unet_viz.drawing.render import Rendered
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 EXAMPLES = (
     "a big red circle and a small blue square",

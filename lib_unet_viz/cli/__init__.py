@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from lib_unet_viz.cli.parser import parse
-from lib_unet_viz.grammar import SpecError
+from lib_unet_viz.notation.specs import SpecError
 
 __all__ = ["main"]
 

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-from lib_unet_viz import color, heatmap, settings, vxa
+from lib_unet_viz import settings
+from lib_unet_viz.drawing import color
+from lib_unet_viz.maps import vxa
+from lib_unet_viz.maps import words as heatmap
 
 
 def model(parser: Any) -> None:

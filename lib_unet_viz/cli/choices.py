@@ -7,10 +7,10 @@ from argparse import Namespace
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from lib_unet_viz import color
-from lib_unet_viz.grammar import BlockSpec, SpecError, StepSpec
+from lib_unet_viz.drawing import color
+from lib_unet_viz.drawing.sheets import colorizer
+from lib_unet_viz.notation.specs import BlockSpec, SpecError, StepSpec
 from lib_unet_viz.settings import ColorSettings, Settings, SettingsError
-from lib_unet_viz.sheets import colorizer
 
 T = TypeVar("T")
 

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from lib_unet_viz import heatmap, naming, sheets, tokens
-from lib_unet_viz import vxa as vxa_module
+from lib_unet_viz.capture.dump import load_trace, save_trace
 from lib_unet_viz.cli import choices, files, progress, report
 from lib_unet_viz.cli import maps as maps_module
-from lib_unet_viz.dump import load_trace, save_trace
-from lib_unet_viz.grammar import BlockSpec
-from lib_unet_viz.hosts.pipeline import Pipeline
-from lib_unet_viz.layer_prompt import LayerPrompt
-from lib_unet_viz.render import Rendered, save_png
+from lib_unet_viz.drawing import naming, sheets
+from lib_unet_viz.drawing.render import Rendered, save_png
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+from lib_unet_viz.maps import vxa as vxa_module
+from lib_unet_viz.maps import words as heatmap
+from lib_unet_viz.notation import tokens
+from lib_unet_viz.notation.layer_prompt import LayerPrompt
+from lib_unet_viz.notation.specs import BlockSpec
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Half, Kind, Settings
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import Any
 
 from PIL import Image
 
-from lib_unet_viz import difference
-from lib_unet_viz import sweep as sweep_module
+from lib_unet_viz.capture.dump import save_trace
 from lib_unet_viz.cli import choices, files, progress
 from lib_unet_viz.cli.commands import all_recorded, drawn, load, said, say
-from lib_unet_viz.dump import save_trace
-from lib_unet_viz.render import save_png
+from lib_unet_viz.drawing import difference
+from lib_unet_viz.drawing import sweep as sweep_module
+from lib_unet_viz.drawing.render import save_png
 
 
 def diff(options: Namespace) -> None:

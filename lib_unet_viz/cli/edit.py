@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from lib_unet_viz import difference, edit_sheets, edit_words
 from lib_unet_viz.cli import files, progress
 from lib_unet_viz.cli.commands import load, say
-from lib_unet_viz.edit_plan import Request
-from lib_unet_viz.inversion import METHODS
-from lib_unet_viz.render import save_png
+from lib_unet_viz.drawing import difference, edit_sheets
+from lib_unet_viz.drawing.render import save_png
+from lib_unet_viz.editing import explanation as edit_words
+from lib_unet_viz.editing.plan import Request
+from lib_unet_viz.maps.vxa import upright
+from lib_unet_viz.sampling.inversion import METHODS
 from lib_unet_viz.settings import EditSettings
-from lib_unet_viz.vxa import upright
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lib_unet_viz.edit_sheets import Edited
-    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.drawing.edit_sheets import Edited
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 SWEEPS = (edit_sheets.STEPS, edit_sheets.BLOCKS, "both")
 
@@ -95,7 +96,7 @@ def _draw(
     model: Pipeline, options: Namespace, uploaded: Image.Image | None, now: Callable[[float, str], None]
 ) -> Callable[[EditSettings], Edited]:
     """How one edit after another is drawn."""
-    from lib_unet_viz.hosts.diffusers_edit import edit
+    from lib_unet_viz.hosts.diffusers.edit import edit
 
     run = {name: getattr(options, name) for name in ("negative", "steps", "seed", "cfg", "size")}
     if uploaded is not None:

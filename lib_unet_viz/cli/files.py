@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from lib_unet_viz.dump import load_trace
-from lib_unet_viz.naming import name
-from lib_unet_viz.render import Rendered, animation, by_step
+from lib_unet_viz.capture.dump import load_trace
+from lib_unet_viz.drawing.naming import name
+from lib_unet_viz.drawing.render import Rendered, animation, by_step
 from lib_unet_viz.trace import Trace
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from lib_unet_viz import asking, heatmap, naming, segmentation, sheets, tokens
 from lib_unet_viz.cli import files
-from lib_unet_viz.hosts.pipeline import Pipeline
-from lib_unet_viz.render import save_png
+from lib_unet_viz.drawing import naming, sheets
+from lib_unet_viz.drawing.render import save_png
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+from lib_unet_viz.maps import open_vocabulary as asking
+from lib_unet_viz.maps import segmentation
+from lib_unet_viz.maps import words as heatmap
+from lib_unet_viz.notation import tokens
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import lib_unet_viz
-from lib_unet_viz import edits, inversion, settings, sheets, vxa
+from lib_unet_viz import settings
 from lib_unet_viz.cli import arguments, commands, compare, edit
+from lib_unet_viz.drawing import sheets
+from lib_unet_viz.maps import vxa
+from lib_unet_viz.notation import edits
+from lib_unet_viz.sampling import inversion
 
 DESCRIPTION = "Show what happens inside a diffusion U-Net: block by block, step by step and word by word."
 SPECS = """

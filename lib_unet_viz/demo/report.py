@@ -14,7 +14,7 @@ from lib_unet_viz.demo.score_maps import held_out
 from lib_unet_viz.demo.things import scorer
 from lib_unet_viz.demo.things.catalog import THINGS
 from lib_unet_viz.demo.things.drawing import Canvas, pose
-from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from pathlib import Path

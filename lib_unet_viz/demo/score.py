@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lib_unet_viz.demo import score_maps, score_pictures, score_thing_maps, score_things
 from lib_unet_viz.demo import scorer as judge
 from lib_unet_viz.demo.things.scorer import ThingScorer, accuracy
-from lib_unet_viz.hosts.pipeline import Pipeline
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable

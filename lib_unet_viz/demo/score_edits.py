@@ -28,7 +28,7 @@ from torch.nn import functional
 from lib_unet_viz.demo.edit_metrics import Background, background, mse_in, pooled_psnr, psnr
 from lib_unet_viz.demo.scenes import COLORS, SHAPES, Scene
 from lib_unet_viz.demo.score_maps import CFG, SMALLEST, STEPS, held_out, masks_by_color
-from lib_unet_viz.hosts.diffusers_edit import edit
+from lib_unet_viz.hosts.diffusers.edit import edit
 from lib_unet_viz.settings import EditSettings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from lib_unet_viz.demo.scorer import Scorer
-    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
     Picture8 = NDArray[np.uint8]
     Picture = Picture8 | Image.Image

@@ -15,19 +15,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lib_unet_viz import heatmap, vxa
-from lib_unet_viz.aggregation import summed
+from lib_unet_viz.capture.recorder import Recorder
 from lib_unet_viz.demo.localisation import Judged, judge, summary
 from lib_unet_viz.demo.scenes import COLORS, Scene, caption, draw_scene
-from lib_unet_viz.hosts import diffusers as host
-from lib_unet_viz.record import Recorder
+from lib_unet_viz.hosts.diffusers import attached as host
+from lib_unet_viz.maps import vxa
+from lib_unet_viz.maps import words as heatmap
+from lib_unet_viz.maps.aggregation import summed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
     from lib_unet_viz.trace import Trace
 
 STEPS, CFG = 30, 7.5

@@ -13,7 +13,7 @@ from lib_unet_viz.demo.score_maps import CFG, STEPS, held_out
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 BATCH = 20
 

@@ -15,20 +15,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from lib_unet_viz import heatmap, vxa
-from lib_unet_viz.asking import ask
 from lib_unet_viz.demo.localisation import Judged, judge, summary
 from lib_unet_viz.demo.score_maps import SMALLEST, methods_of
 from lib_unet_viz.demo.things.captions import KINDS, caption
 from lib_unet_viz.demo.things.catalog import THINGS
 from lib_unet_viz.demo.things.scenes import SIDE_BY_SIDE, ThingScene, draw_scene
+from lib_unet_viz.maps import vxa
+from lib_unet_viz.maps import words as heatmap
+from lib_unet_viz.maps.open_vocabulary import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
     from lib_unet_viz.trace import Trace
 
     Mask = NDArray[np.bool_]

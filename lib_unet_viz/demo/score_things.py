@@ -18,7 +18,7 @@ from lib_unet_viz.demo.things.scenes import ThingScene, draw_scene
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 SIDES = ("left of", "right of", "above", "below")
 CASES = {"one_thing": ("alone",), "two_things": SIDES, "unseen_pair": ("wearing", "eating")}

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from lib_unet_viz.dump import load_trace
+from lib_unet_viz.capture.dump import load_trace
 from webui.data import ROOT
 from webui.recording import BOTH, Recorded, asking, merged
 from webui.serving import Generated, Probed, Webui, free_port, launched

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load as load_tensors
 
-from lib_unet_viz.dump import load_trace
+from lib_unet_viz.capture.dump import load_trace
 from lib_unet_viz.trace import Trace
 
 DROPDOWN = "U-Net Viz"

@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from sgm.modules.diffusionmodules.openaimodel import UNetModel
 
-from lib_unet_viz.capture import Call, Capture, Row
-from lib_unet_viz.dump import save_trace
-from lib_unet_viz.record import Recorder
+from lib_unet_viz.capture.dump import save_trace
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import Call, Capture, Row
 from lib_unet_viz.unet import UNet
 
 # configs/inference/sd_xl_base.yaml; `checkpoint` trades time for memory in training only.

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from lib_unet_viz.demo import scenes
-from lib_unet_viz.edit_uploaded import LIMIT, PSNR, RMSE
-from lib_unet_viz.inversion import Method
+from lib_unet_viz.editing.uploaded import LIMIT, PSNR, RMSE
+from lib_unet_viz.sampling.inversion import Method
 from lib_unet_viz.settings import EditSettings
 from webui.data import EMBEDDING, LORA, OTHER
 from webui.serving import Webui, decoded_image, encoded_image
@@ -57,8 +57,8 @@ def pixels(answer: dict[str, Any]) -> list[npt.NDArray[np.int32]]:
 def test_it_is_the_edit_that_diffusers_makes(
     webui: Webui, scene: tuple[Image.Image, str, str], inversion: Method
 ) -> None:
-    from lib_unet_viz.hosts.diffusers_edit import edit
-    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.hosts.diffusers.edit import edit
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
     picture, prompt, edits = scene
     settings = EditSettings(edits=edits)

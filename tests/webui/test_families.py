@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from lib_unet_viz.capture.dump import load_trace
 from lib_unet_viz.cli import main
-from lib_unet_viz.dump import load_trace
-from lib_unet_viz.edit_uploaded import LIMIT, PSNR, RMSE
-from lib_unet_viz.inversion import Method
+from lib_unet_viz.editing.uploaded import LIMIT, PSNR, RMSE
+from lib_unet_viz.sampling.inversion import Method
 from webui.families import FAMILIES, PRECISIONS, STEPS, Family, Place, drawing, make
 from webui.recording import BOTH, Plan, assert_right_rows, assert_same_pictures, merged, probabilities
 from webui.serving import encoded_image

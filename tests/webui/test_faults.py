@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lib_unet_viz.dump import load_trace
+from lib_unet_viz.capture.dump import load_trace
 from webui.data import CHECKPOINT, OTHER
 from webui.recording import MODES, RECORD, asking, assert_same_pictures, merged, record, stand_in
 from webui.serving import ALWAYS_ON, DROPDOWN, Generated, Webui, encoded_image

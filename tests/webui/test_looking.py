@@ -24,8 +24,8 @@ ALL: dict[str, Any] = {
     },
     "heatmaps": True,
 }
-HOST, TAPS = "lib_unet_viz.hosts.webui", "lib_unet_viz.taps"
-RESULTS = "lib_unet_viz.webui.results"
+HOST, TAPS = "lib_unet_viz.hosts.webui.generation", "lib_unet_viz.capture.hooks"
+RESULTS = "lib_unet_viz.extension.results"
 # Everything of ours that runs while a picture is made or after it, and what looking is built of.
 FAULTS = (
     f"{HOST}:Generation._check",
@@ -37,16 +37,16 @@ FAULTS = (
     f"{HOST}:Generation._call",
     f"{HOST}:Generation._watch",
     f"{HOST}:estimate",
-    "lib_unet_viz.hosts.webui_steps:Steps.place",
-    "lib_unet_viz.hosts.webui_steps:rows",
-    "lib_unet_viz.hosts.webui_steps:sigma",
-    "lib_unet_viz.hosts.webui_text:describe_run",
-    "lib_unet_viz.hosts.webui_text:describe_batch",
-    "lib_unet_viz.record:Recorder.install",
-    "lib_unet_viz.record:Recorder._before",
-    "lib_unet_viz.record:Recorder._after",
-    "lib_unet_viz.record:Recorder.finish",
-    "lib_unet_viz.record:Recorder._check",
+    "lib_unet_viz.hosts.webui.steps:Steps.place",
+    "lib_unet_viz.hosts.webui.steps:rows",
+    "lib_unet_viz.hosts.webui.steps:sigma",
+    "lib_unet_viz.hosts.webui.text:describe_run",
+    "lib_unet_viz.hosts.webui.text:describe_batch",
+    "lib_unet_viz.capture.recorder:Recorder.install",
+    "lib_unet_viz.capture.recorder:Recorder._before",
+    "lib_unet_viz.capture.recorder:Recorder._after",
+    "lib_unet_viz.capture.recorder:Recorder.finish",
+    "lib_unet_viz.capture.recorder:Recorder._check",
     f"{TAPS}:Tap.begin",
     f"{TAPS}:FeatureTap.install",
     f"{TAPS}:FeatureTap._output",
@@ -55,13 +55,13 @@ FAULTS = (
     f"{TAPS}:token_maps",
     f"{TAPS}:mean_over_heads",
     f"{TAPS}:_copied",
-    "lib_unet_viz.sheets:word_sheet",
-    "lib_unet_viz.sheets:feature_sheet",
-    "lib_unet_viz.sheets:attention_sheet",
+    "lib_unet_viz.drawing.sheets:word_sheet",
+    "lib_unet_viz.drawing.sheets:feature_sheet",
+    "lib_unet_viz.drawing.sheets:attention_sheet",
     f"{RESULTS}:_put",
     f"{RESULTS}:save_trace",
     f"{RESULTS}:_save",
-    "lib_unet_viz.webui.paths:new_file",
+    "lib_unet_viz.extension.paths:new_file",
 )
 
 
@@ -104,13 +104,13 @@ def test_a_fault_in_looking_costs_no_picture(
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
-        ("lib_unet_viz.hosts.webui_layers:Layers.take", {"prompt": "a (~: M00: red :~) circle"}),
-        ("lib_unet_viz.hosts.webui_layers:Layers.encode", {"prompt": "a (~: M00: red :~) circle"}),
-        ("lib_unet_viz.hosts.webui_layers:Layers.contexts", {"prompt": "a (~: M00: red :~) circle"}),
-        ("lib_unet_viz.hosts.webui_edit:EditRun.check_prompts", {}),
-        ("lib_unet_viz.hosts.webui_edit:EditRun.begin", {}),
-        ("lib_unet_viz.hosts.webui_edit:EditRun.install", {}),
-        ("lib_unet_viz.hosts.webui_edit:EditRun.blend", {}),
+        ("lib_unet_viz.hosts.webui.layer_prompts:Layers.take", {"prompt": "a (~: M00: red :~) circle"}),
+        ("lib_unet_viz.hosts.webui.layer_prompts:Layers.encode", {"prompt": "a (~: M00: red :~) circle"}),
+        ("lib_unet_viz.hosts.webui.layer_prompts:Layers.contexts", {"prompt": "a (~: M00: red :~) circle"}),
+        ("lib_unet_viz.hosts.webui.edit:EditRun.check_prompts", {}),
+        ("lib_unet_viz.hosts.webui.edit:EditRun.begin", {}),
+        ("lib_unet_viz.hosts.webui.edit:EditRun.install", {}),
+        ("lib_unet_viz.hosts.webui.edit:EditRun.blend", {}),
         (f"{HOST}:Generation._rows_of", {}),
     ],
 )
@@ -146,7 +146,7 @@ def pictures_of(made: Generated) -> list[Any]:
 def test_a_fault_in_the_run_without_layer_prompts_keeps_the_picture(webui: Webui) -> None:
     prompt = "a (~: M00: red :~) circle"
     whole = webui.txt2img(**asking("dropdown", {"output": {"show": False, "save": False}}), prompt=prompt)
-    fault(webui, "lib_unet_viz.webui.compare:_plain")
+    fault(webui, "lib_unet_viz.extension.compare:_plain")
     made = webui.txt2img(**asking("dropdown", {"difference": {"blocks": "M00"}}), prompt=prompt)
     assert_same_pictures(made, whole)
     assert "no difference was made: RuntimeError: stand-in: injected" in str(made.info)

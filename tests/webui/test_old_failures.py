@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from lib_unet_viz.dump import load_trace
+from lib_unet_viz.capture.dump import load_trace
 from webui.recording import asking, assert_same_pictures, merged, record, stand_in
 from webui.serving import Webui
 

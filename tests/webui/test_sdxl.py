@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from test_families import SDXL_DEPTH, SDXL_NAMES
 from test_unet import assert_close, diffusers_key
 
-from lib_unet_viz.dump import load_trace
-from lib_unet_viz.record import Call, Capture, Recorder, Row
+from lib_unet_viz.capture.dump import load_trace
+from lib_unet_viz.capture.recorder import Call, Capture, Recorder, Row
 
 ROOT = Path(__file__).parents[2]
 SIZE, TOKENS = (8, 16), 154

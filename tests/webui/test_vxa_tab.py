@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load as load_numbers
 
-from lib_unet_viz import vxa
+from lib_unet_viz.capture.dump import load_trace
 from lib_unet_viz.demo import scenes
-from lib_unet_viz.dump import load_trace
-from lib_unet_viz.heatmap import word_maps
+from lib_unet_viz.maps import vxa
+from lib_unet_viz.maps.words import word_maps
 from webui.data import CHECKPOINT, EMBEDDING, INPAINTING, LORA, OTHER
 from webui.serving import DEFAULTS, Webui, decoded_image, encoded_image
 
@@ -76,7 +76,7 @@ def test_layers_say_the_shapes_for_a_size(webui: Webui) -> None:
 
 
 def test_the_map_is_the_one_that_diffusers_gives(webui: Webui, scene: tuple[Image.Image, str]) -> None:
-    from lib_unet_viz.hosts.pipeline import Pipeline
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
     picture, caption = scene
     pipeline = Pipeline.load()

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from lib_unet_viz.demo.things.drawing import (
-    Part,
-    Point,
-    Rgb,
-    Thing,
-    both,
-    ellipse,
-    polygon,
-    stroke,
-)
+from lib_unet_viz.demo.things.drawing import Part, Point, Rgb, Thing, both, ellipse, polygon, stroke
 
 SITTING = {
     "hat": (0.0, -0.74, 0.72),

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from lib_unet_viz.demo.things.anatomy import animal, body, eyes, head
-from lib_unet_viz.demo.things.drawing import (
-    both,
-    curve,
-    ellipse,
-    polygon,
-    stroke,
-)
+from lib_unet_viz.demo.things.drawing import both, curve, ellipse, polygon, stroke
 
 CREATURES = (
     animal(

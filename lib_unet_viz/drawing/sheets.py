@@ -1,0 +1,273 @@
+"""From a trace and the settings to finished pictures: what the page shows and the command line writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from lib_unet_viz.drawing.color import Colorizer
+from lib_unet_viz.drawing.montage import BACKGROUND, BRIGHT, LABEL, montage
+from lib_unet_viz.drawing.norm import ColorError
+from lib_unet_viz.drawing.render import Rendered, grey, mask, overlay, render
+from lib_unet_viz.maps import segmentation, self_attention
+from lib_unet_viz.maps.words import DEFAULT, HeatMap, Method, word_maps
+from lib_unet_viz.notation.specs import BlockSpec, StepSpec
+from lib_unet_viz.trace import AttentionMap, AttentionMaps, FeatureMap, FeatureMaps, Key, Pass, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from lib_unet_viz.settings import AttentionSettings, ColorSettings, FeatureSettings
+    from lib_unet_viz.trace import Half
+
+M = TypeVar("M", bound=FeatureMap)
+_WORD_SIDE, _SPACE = 256, 6  # pixels of a word's picture, and between two
+Mode = Literal["masked", "grey", "overlay"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+def colorizer(settings: ColorSettings) -> Colorizer:
+    """The colours that the settings describe.
+
+    Raises ColorError for a limit, colour map or word that cannot be, SpecError for a wrong formula.
+    """
+    if len(settings.formulas) != 3:
+        raise ColorError(f"formulas are {list(settings.formulas)}; three are needed, for R, G, B or H, S, L")
+    red, green, blue = settings.formulas
+    return Colorizer.from_settings(
+        method=settings.colormap if settings.method == "Perceptual" else settings.method,
+        transform=settings.transform,
+        clamp=(settings.minimum, settings.maximum),
+        gain=settings.gain,
+        offset=settings.offset,
+        space=settings.space,
+        formulas=(red, green, blue),
+        per_cell=settings.per_cell,
+    )
+
+
+def chosen_features(trace: Trace, settings: FeatureSettings) -> list[FeatureMap]:
+    """The recorded features that the settings name; none where switched off. SpecError for a wrong spec."""
+    if not settings.enabled:
+        return []
+    maps = [item for item in trace.features if item.key.half in settings.halves]
+    return _named(maps, trace, blocks=settings.blocks, steps=settings.steps)
+
+
+def chosen_attention(trace: Trace, settings: AttentionSettings) -> list[AttentionMap]:
+    """The recorded attentions that the settings name; none where switched off. SpecError for a wrong spec.
+
+    Means over heads and steps, which heat maps are made of, are chosen only where nothing else was recorded.
+    """
+    if not settings.enabled:
+        return []
+    maps = [item for item in trace.attention if item.key.step is not None] or list(trace.attention)
+    fitting = [
+        item
+        for item in maps
+        if item.key.half in settings.halves
+        and item.key.what in settings.parts
+        and item.key.kind in settings.kinds
+    ]
+    return _named(fitting, trace, blocks=settings.blocks, steps=settings.steps)
+
+
+def feature_sheet(trace: Trace, item: FeatureMap, settings: FeatureSettings) -> Rendered:
+    """One feature as a montage of its channels, or their average."""
+    average = None if settings.average == "none" else settings.average
+    return render(_part(trace, features=[item]), colorizer(settings.color), average=average)[0]
+
+
+def attention_sheet(trace: Trace, item: AttentionMap, settings: AttentionSettings) -> Rendered:
+    """One attention as a grid of heads and tokens, or of heads and channels."""
+    return render(_part(trace, attention=[item]), colorizer(settings.color))[0]
+
+
+def feature_sheets(trace: Trace, settings: FeatureSettings) -> list[Rendered]:
+    """One montage of channels for each recorded feature that the settings name; none where switched off."""
+    return [feature_sheet(trace, item, settings) for item in chosen_features(trace, settings)]
+
+
+def attention_sheets(trace: Trace, settings: AttentionSettings) -> list[Rendered]:
+    """A grid of heads and tokens for each recorded attention that the settings name; none if switched off."""
+    return [attention_sheet(trace, item, settings) for item in chosen_attention(trace, settings)]
+
+
+def heat_overlays(
+    trace: Trace, *, method: Method = DEFAULT, half: Half = "cond"
+) -> list[tuple[Image.Image, str]]:
+    """Each word's heat over the trace's picture, with the word as its caption.
+
+    Raises ValueError where the trace has no picture or no cross-attention.
+    """
+    picture = _picture(trace)
+    return [(word_picture(picture, heat), heat.word) for heat in word_maps(trace, method=method, half=half)]
+
+
+def word_sheet(
+    trace: Trace,
+    picture: Image.Image,
+    *,
+    method: Method = DEFAULT,
+    image: int = 0,
+    pass_: Pass = "first",
+    caption: str = "",
+) -> Image.Image:
+    """Each word's heat over one of the run's pictures, side by side, the word under it.
+
+    AND sub-prompts follow each other. Raises ValueError where the trace has no cross-attention of that image
+    and pass.
+    """
+    trace = of_pass(trace, pass_)
+    side = _WORD_SIDE / max(picture.size)
+    small = picture.convert("RGB").resize((round(picture.width * side), round(picture.height * side)))
+    keys = {item.key for item in trace.attention if item.key.image == image and item.key.half == "cond"}
+    cells = [
+        _under(word_picture(small, heat), heat.word)
+        for sub in sorted({key.sub for key in keys})
+        for heat in word_maps(trace, method=method, image=image, sub=sub)
+    ]
+    if not cells:
+        raise ValueError("the prompt has no words to show")
+    return montage(np.stack(cells), caption=caption, gap=_SPACE)
+
+
+def of_pass(trace: Trace, pass_: Pass) -> Trace:
+    """The same run, with the maps of one pass only."""
+    features, attention = trace.features.all(pass_=pass_), trace.attention.all(pass_=pass_)
+    return _part(trace, features=features, attention=attention)
+
+
+def of_last_pass(trace: Trace) -> Trace:
+    """The same run, with the maps of the pass that made its picture: those of two sizes do not sum."""
+    there = {item.key.pass_ for item in trace.attention if item.key.kind == "cross"}
+    return of_pass(trace, "hires") if "hires" in there else trace
+
+
+def _under(picture: Image.Image, word: str) -> NDArray[np.uint8]:
+    """A picture with a word below it, (y, x, rgb)."""
+    mask = LABEL.mask(LABEL.fit(word, picture.width))
+    page = Image.new("RGB", (picture.width, picture.height + mask.height + _SPACE), BACKGROUND)
+    page.paste(picture, (0, 0))
+    page.paste(BRIGHT, ((page.width - mask.width) // 2, picture.height + _SPACE // 2), mask)
+    return np.asarray(page)
+
+
+def word_picture(picture: Image.Image, heat: HeatMap, mode: Mode = "overlay") -> Image.Image:
+    """A word's heat shown on, or beside, the picture it was found in: of the picture's size.
+
+    masked: the picture, lit where the heat is; grey: the heat alone; overlay: the heat's colours over it.
+    """
+    size = (picture.height, picture.width)
+    if mode == "grey":
+        return grey(heat.resized(size), size)
+    return (mask if mode == "masked" else overlay)(picture, heat.resized(size))
+
+
+def look_picture(
+    trace: Trace,
+    at: tuple[float, float],
+    *,
+    site: str | None = None,
+    head: int | None = None,
+    step: int | None = None,
+    half: Half = "cond",
+) -> Image.Image:
+    """Where the place at (y, x), fractions of the picture's sides, looks to; the place itself is ringed.
+
+    See `self_attention.look`; it raises ValueError for what the trace does not hold, or without a picture.
+    """
+    picture = _picture(trace)
+    found = self_attention.look(trace, at, site=site, head=head, step=step, half=half)
+    heat = HeatMap("", (), found).resized((picture.height, picture.width))
+    drawn = overlay(picture, heat)
+    y, x = at[0] * picture.height, at[1] * picture.width
+    draw, width = ImageDraw.Draw(drawn), max(1, min(picture.size) // 128)
+    for radius, color in ((4 * width, "black"), (3 * width, "white")):
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=color, width=width)
+    return drawn
+
+
+def components_picture(trace: Trace, *, half: Half = "cond") -> Image.Image:
+    """Three principal components of the self-attention as red, green and blue, of the picture's size."""
+    colors = self_attention.components(*_looks(trace, half))
+    image = Image.fromarray(np.rint(colors * 255).astype(np.uint8))
+    return image.resize(_picture(trace).size, Image.Resampling.BICUBIC)
+
+
+def segments_picture(trace: Trace, *, half: Half = "cond") -> Image.Image:
+    """Segments of the self-attention that nobody asked for, over the picture, numbered by their size."""
+    picture = _picture(trace)
+    small = self_attention.segments(*_looks(trace, half))
+    large = Image.fromarray(small.astype(np.int32)).resize(picture.size, Image.Resampling.NEAREST)
+    names = [f"{number + 1}" for number in range(int(small.max()) + 1)]
+    return segmentation.label_picture(np.asarray(large, dtype=np.int64), names, picture=picture)
+
+
+def label_picture(trace: Trace, heats: Sequence[HeatMap], *, threshold: float | str) -> Image.Image:
+    """All words' masks over the picture, with a legend; punctuation gets none unless there is nothing else.
+
+    Raises ValueError for a threshold that cannot be, or without a picture.
+    """
+    picture = _picture(trace)
+    heats = [heat for heat in heats if not _is_punctuation(heat.word)] or heats
+    found = segmentation.labels(heats, (picture.height, picture.width), threshold=threshold)
+    return segmentation.label_picture(found, [heat.word for heat in heats], picture=picture)
+
+
+def _picture(trace: Trace) -> Image.Image:
+    if trace.picture is None:
+        raise ValueError("the trace has no picture to draw over")
+    return trace.picture
+
+
+def _is_punctuation(word: str) -> bool:
+    """Whether it is a comma, a full stop and the like; ",#2" is the second comma."""
+    return not any(map(str.isalnum, word.partition("#")[0]))
+
+
+def _looks(trace: Trace, half: Half) -> tuple[Tensor, tuple[int, int]]:
+    found = self_attention.table(trace, half=half)
+    if found is None:
+        raise ValueError("the trace holds no self-attention of up to 32 x 32 positions: record it first")
+    return found
+
+
+def _named(maps: Iterable[M], trace: Trace, *, blocks: str, steps: str) -> list[M]:
+    """The maps of the blocks and steps that the specs name; a mean over steps is of every step.
+
+    Block specs are read against the model's blocks, which the trace's meta lists; if it does not, all fit.
+    """
+    spec, total = StepSpec.parse(steps), int(trace.meta.get("steps", 0))
+    model = trace.meta.get("blocks")
+    sites = None if model is None else BlockSpec.parse(blocks).sites(model)
+    return [
+        item
+        for item in maps
+        if (sites is None or _among(item.key, sites))
+        and (item.key.step is None or spec.includes(item.key.step + 1, max(total, item.key.step + 1)))
+    ]
+
+
+def _among(key: Key, sites: Iterable[tuple[str, int | None]]) -> bool:
+    return any(
+        key.block == block and (None in (layer, key.layer) or layer == key.layer) for block, layer in sites
+    )
+
+
+def _part(
+    trace: Trace, *, features: Iterable[FeatureMap] = (), attention: Iterable[AttentionMap] = ()
+) -> Trace:
+    """The same run, with only these maps."""
+    return Trace(
+        features=FeatureMaps(features),
+        attention=AttentionMaps(attention),
+        meta=trace.meta,
+        notes=trace.notes,
+        picture=trace.picture,
+    )

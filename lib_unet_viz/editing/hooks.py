@@ -1,0 +1,284 @@
+"""Prompt-to-prompt: make a picture again with another prompt, and keep what its attention decided.
+
+    editing = Editing(unet, plan, calls=calls)        # calls: the host's word on each
+    with editing:
+        ...                                           # run source and targets as one batch, from one noise
+        latents = editing.blend(latents)              # after each step, where the plan blends
+
+Hertz et al. 2022, "Prompt-to-Prompt Image Editing with Cross-Attention Control". Only conditional rows are
+edited. In cross-attention, a hook before `to_out[0]` lets another mixture of the values in; in
+self-attention, hooks after `to_q` and `to_k` give a target the source's queries and keys. No forward and no
+processor is replaced, and where nothing is edited nothing is computed anew.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lib_unet_viz.attention import probabilities, split_heads
+from lib_unet_viz.capture.request import Call, Calls, Row
+from lib_unet_viz.editing.alignment import Alignment, Window, Windows, within
+from lib_unet_viz.editing.local_blend import Blend, LocalBlend
+from lib_unet_viz.editing.mixing import Mixing, Parts
+from lib_unet_viz.notation.specs import BlockSpec
+from lib_unet_viz.unet import AttentionSite, Size, UNet
+
+# Coarser maps than 12 x 16 do not say where a word is; 512 x 512 pixels have 16 x 16 in Stable Diffusion 1.
+_FEWEST_POSITIONS = 12 * 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an edit does: a source picture, number 0 of a batch, and a target for each alignment.
+
+    cross, self_: during which steps a target has the source's attention. self_size: of which self-attention,
+    those with at most self_size² positions; 0: as many as `map_size` has. blocks: where.
+    """
+
+    targets: tuple[Alignment, ...]
+    cross: Windows = field(default_factory=lambda: Windows.of(0.8))
+    self_: Window = (0.0, 0.4)
+    self_size: int = 0
+    blocks: BlockSpec = field(default_factory=lambda: BlockSpec.parse(""))
+    blend: Blend | None = None
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures there are with the source."""
+        return 1 + len(self.targets)
+
+
+class EditError(ValueError):
+    """A U-Net call cannot be edited; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A target of the present call: rows in the batch of it and of its source."""
+
+    target: int
+    image: int
+    row: int
+    source: int
+
+
+class Editing:
+    """Context manager; see the module's text. Images are numbered by the host's rows: the first of each
+    `plan.pictures` is a source, the others are its targets.
+
+    `masks` has, image by image, each blended step (from 1) and its mask, bool (y, x) of the latent's size.
+
+    repeats: the host makes contexts longer by repeating them, not by padding.
+
+    Raises, when made, SpecError for blocks that the model lacks; during a forward, EditError where a target
+    comes without its source, or rows or positions are not those of whole pictures.
+    """
+
+    def __init__(self, unet: UNet | nn.Module, plan: Plan, *, calls: Calls, repeats: bool = False) -> None:
+        self.plan = plan
+        self._calls, self._repeats = calls, repeats
+        self._hooks = ExitStack()
+        self._call: Call | None = None
+        self._pairs: list[_Pair] = []
+        self._parts: dict[str, Parts] = {}
+        self._mixings: dict[int, Mixing] = {}
+        self._looked: Size = (0, 0)
+        self.masks: dict[int, list[tuple[int, Tensor]]] = {}
+        self._local = LocalBlend(plan.blend) if plan.blend else None
+        self.follow(UNet.of(unet))
+
+    def follow(self, unet: UNet) -> None:
+        """Act on this U-Net; hooks must be off. Raises SpecError for blocks that it lacks."""
+        self.unet = unet
+        chosen = list(self.plan.blocks.sites(unet))
+        self._edited = {
+            site.name
+            for block, layer in chosen
+            for site in unet.attention(block)
+            if layer in (None, site.layer)
+        }
+
+    def __enter__(self) -> Editing:
+        self.install()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def install(self) -> None:
+        """Put the hooks on. A host that knows when its U-Net works may do so time and again."""
+        module = self.unet.module
+        with ExitStack() as hooks:
+            hooks.callback(self._end)
+            hooks.enter_context(module.register_forward_pre_hook(self._begin, with_kwargs=True))
+            hooks.enter_context(module.register_forward_hook(self._end))
+            for site in self.unet.sites:
+                for hook in self._hooks_of(site):
+                    hooks.enter_context(hook)
+            self._hooks = hooks.pop_all()
+
+    def remove(self) -> None:
+        """Take the hooks off."""
+        self._hooks.close()
+
+    def blend(self, latents: Tensor, *, first: int = 0) -> Tensor:
+        """The latents (image, channel, y, x) after a step, each target's the source's outside its mask.
+
+        first: number of the first image. Without a blend, or before its start, they stay as they are.
+        """
+        local, call = self._local, self._call
+        if local is None or call is None or not local.blend.begins(call.step, call.total):
+            return latents
+        blended = latents.clone()
+        for at in range(len(latents)):
+            number = (first + at) % self.plan.pictures
+            if number:
+                mask = local.mask(first + at, (latents.shape[-2], latents.shape[-1]))
+                self.masks.setdefault(first + at, []).append((call.step + 1, mask))
+                blended[at] = torch.where(mask.to(latents.device), latents[at], latents[at - number])
+        return blended
+
+    # Hooks.
+
+    def _hooks_of(self, site: AttentionSite) -> Iterator[Any]:
+        edited = site.name in self._edited
+        if site.kind == "self":
+            if edited:
+                for linear in (site.to_q, site.to_k):
+                    yield linear.register_forward_hook(partial(self._give_source, site))
+        elif edited or self._local is not None:
+            for part, linear in (("q", site.to_q), ("k", site.to_k), ("v", site.to_v)):
+                yield linear.register_forward_hook(partial(self._keep, site, part))
+            yield site.to_out.register_forward_pre_hook(partial(self._mix, site, edited))
+
+    def _begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        call = self._calls(args, kwargs)
+        self._parts.clear()
+        self._pairs = [] if call is None else self._paired(call.rows)
+        if call is None:
+            return
+        last, self._call = self._call, call
+        if last is None or (call.step, call.pass_) != (last.step, last.pass_):
+            steps = enumerate(self.plan.targets, start=1)
+            self._mixings = {number: self._mixing(target, call) for number, target in steps}
+            self._looked = map_size(self.unet, call.size)
+        again = last is None or (call.pass_, call.size) != (last.pass_, last.size) or call.step < last.step
+        if again and self._local is not None:
+            self._local.clear()
+
+    def _end(self, *_: object) -> None:
+        """What runs between two forwards, such as another use of a block, is not edited."""
+        self._pairs = []
+        self._parts.clear()
+
+    def _paired(self, rows: Sequence[Row]) -> list[_Pair]:
+        places = {row.image: at for at, row in enumerate(rows) if row.half == "cond"}
+        if any(row.half == "cond" and row.sub for row in rows):
+            raise EditError("prompts that AND joins cannot be edited: there is no one attention to keep")
+        pairs = []
+        for image, at in places.items():
+            number = image % self.plan.pictures
+            if number and image - number not in places:
+                raise EditError("a target came to the U-Net without its source; raise the batch size")
+            if number:
+                pairs.append(_Pair(number, image, at, places[image - number]))
+        return pairs
+
+    def _mixing(self, target: Alignment, call: Call) -> Mixing:
+        alpha = target.alpha(self.plan.cross, call.step, call.total)
+        given = alpha * target.strengths
+        padding = float(within(self.plan.cross.default, call.step, call.total))
+        return Mixing(target.matrix * given, given * ~target.mapped + (1 - alpha), padding)
+
+    def _give_source(self, site: AttentionSite, _: nn.Module, __: object, output: Tensor) -> Tensor | None:
+        """Q or K of a self-attention, where targets have those of the source."""
+        call = self._call
+        if call is None or not self._pairs or not within(self.plan.self_, call.step, call.total):
+            return None
+        positions = math.prod(site.size(call.size))
+        if positions > (self.plan.self_size**2 or math.prod(self._looked)):
+            return None
+        self._check(site, output, positions)
+        changed = output.clone()
+        for pair in self._pairs:
+            changed[pair.row] = output[pair.source]
+        return changed
+
+    def _keep(self, site: AttentionSite, part: str, _: nn.Module, __: object, output: Tensor) -> None:
+        if self._pairs:
+            self._parts.setdefault(site.name, {})[part] = output
+
+    def _mix(
+        self, site: AttentionSite, edited: bool, _: nn.Module, args: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...] | None:
+        """What goes into a cross-attention's `to_out[0]`: (row, position, head * channel)."""
+        call, parts = self._call, self._parts.pop(site.name, {})
+        if call is None or not self._pairs or len(parts) < 3:
+            return None
+        output, *others = args
+        self._check(site, parts["q"], math.prod(site.size(call.size)))
+        if self._local is not None and site.size(call.size) == self._looked:
+            self._look(self._local, site, parts, edited=edited)
+        changed = None
+        for pair in self._pairs:
+            mixing = self._mixing_of(pair, parts)
+            if edited and not mixing.idle:
+                changed = output.clone() if changed is None else changed
+                changed[pair.row] = mixing.output(site, parts, pair.source, pair.row).to(output.dtype)
+        return None if changed is None else (changed, *others)
+
+    def _mixing_of(self, pair: _Pair, parts: Parts) -> Mixing:
+        tokens, mixing = parts["k"].shape[1], self._mixings[pair.target]
+        if tokens < max(mixing.of_source.shape):
+            raise EditError(
+                f"the model reads {tokens} tokens, but the prompts have {max(mixing.of_source.shape)}"
+            )
+        if self._repeats and not any(tokens % length for length in mixing.of_source.shape):
+            return mixing.repeated(tokens // len(mixing.of_source))
+        return mixing.longer(tokens)
+
+    def _look(self, local: LocalBlend, site: AttentionSite, parts: Parts, *, edited: bool) -> None:
+        """Add what this layer shows of the words to the sums of each target's maps, and its source's."""
+        sources: dict[int, Tensor] = {}
+        for pair in self._pairs:
+            if pair.source not in sources:
+                sources[pair.source] = _probabilities(site, parts, pair.source)
+            source, own = sources[pair.source], _probabilities(site, parts, pair.row)
+            if edited:
+                own = self._mixing_of(pair, parts).maps(source, own)
+            target = self.plan.targets[pair.target - 1]
+            local.add(pair.image, pair.target, target, (source, own), self._looked)
+
+    def _check(self, site: AttentionSite, output: Tensor, positions: int) -> None:
+        rows = len(self._call.rows) if self._call else 0
+        if output.shape[0] != rows or output.shape[1] != positions:
+            raise EditError(
+                f"{site.name} attends with {output.shape[0]} rows of {output.shape[1]} positions instead of "
+                f"{rows} rows of {positions}: switch token merging or tiling (HyperTile) off to edit"
+            )
+
+
+def map_size(unet: UNet, latent: Size) -> Size:
+    """(height, width) of the cross-attention maps that a blend looks at: the smallest that have 12 x 16
+    positions, such as 16 x 16 for 512 x 512 pixels in Stable Diffusion 1 and 32 x 32 for 1024 x 1024 in XL.
+    """
+    sizes = {site.size(latent) for site in unet.sites if site.kind == "cross"}
+    enough = [size for size in sizes if math.prod(size) >= _FEWEST_POSITIONS]
+    return min(enough, key=math.prod) if enough else max(sizes, key=math.prod)
+
+
+def _probabilities(site: AttentionSite, parts: Parts, row: int) -> Tensor:
+    """Of one row, (head, token, position)."""
+    q, k = (split_heads(parts[part][row], site.heads) for part in ("q", "k"))
+    return torch.cat([chunk for _, chunk in probabilities(q, k, site.scale)], dim=1).transpose(1, 2)

@@ -1,0 +1,109 @@
+"""From what a person asks for, `EditSettings`, to the plan that `edit` carries out on a model's tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lib_unet_viz.editing.alignment import Alignment, Pair, Prompt, Window, Windows, align, window
+from lib_unet_viz.editing.hooks import Plan
+from lib_unet_viz.editing.local_blend import Blend
+from lib_unet_viz.notation import edits
+from lib_unet_viz.notation.layer_prompt import OPEN
+from lib_unet_viz.notation.specs import BlockSpec
+from lib_unet_viz.settings import EditSettings, SettingsError
+
+TokensOf = Callable[[str], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The edits of one source prompt, read: what can be known without tokens."""
+
+    source: str
+    targets: tuple[edits.Target, ...]
+    settings: EditSettings
+    cross: Windows
+    self_: Window
+    blocks: BlockSpec
+
+    @classmethod
+    def of(cls, source: str, settings: EditSettings) -> Request:
+        """Read the settings. Raises SettingsError, and SpecError with its place in the edits or blocks."""
+        if OPEN in source:
+            raise SettingsError("an edit's prompt may have no layer prompts: all blocks read the same")
+        if settings.self_size < 0:
+            raise SettingsError(f"edit.self_size is {settings.self_size}; 0 or more is expected")
+        for name in ("threshold", "blend_start"):
+            if not 0 <= getattr(settings, name) <= 1:
+                raise SettingsError(f"edit.{name} is {getattr(settings, name)}; 0 to 1 is expected")
+        return cls(
+            source,
+            edits.targets(source, settings.edits),
+            settings,
+            Windows.of(_value("cross_steps", settings.cross_steps, Windows.of)),
+            cls.window(settings),
+            BlockSpec.parse(settings.blocks),
+        )
+
+    @staticmethod
+    def window(settings: EditSettings) -> Window:
+        """During which steps self-attention is the source's. Raises SettingsError."""
+        return window(_value("self_steps", settings.self_steps, window))
+
+    @property
+    def prompts(self) -> list[str]:
+        """The source prompt, then the targets'."""
+        return [self.source, *(target.prompt for target in self.targets)]
+
+    def plan(self, tokens_of: TokensOf, *, syntax: bool = False) -> Plan:
+        """The plan for a model's tokens. Raises SpecError for words that the prompts lack."""
+        source = Prompt(self.source, tokens_of(self.source), syntax)
+        aligned = tuple(align(source, target, tokens_of(target.prompt)) for target in self.targets)
+        for word in self.cross.words:
+            if not any(target.holds(word) for target in aligned):
+                aligned[0].positions(word)  # says what there is
+        blend = self._blend(aligned) if self.settings.blend else None
+        return Plan(aligned, self.cross, self.self_, self.settings.self_size, self.blocks, blend)
+
+    def _blend(self, targets: Sequence[Alignment]) -> Blend:
+        chosen, left_out = _phrases(self.settings.blend_words), _phrases(self.settings.subtract)
+        grouped = _summed if self.settings.blend_maps == "mean" else tuple
+        return Blend(
+            tuple(grouped(_places(target, chosen) if chosen else target.changed()) for target in targets),
+            tuple(grouped(_places(target, left_out)) for target in targets),
+            self.settings.threshold,
+            self.settings.blend_start,
+            self.settings.blend_maps,
+        )
+
+
+def _places(target: Alignment, phrases: Sequence[str]) -> tuple[Pair, ...]:
+    return tuple(target.positions(phrase) for phrase in phrases)
+
+
+def _summed(words: Sequence[Pair]) -> tuple[Pair, ...]:
+    """All words as one, whose map is the sum of theirs, as google/prompt-to-prompt has it."""
+    sides = [tuple(at for word in words for at in word[side]) for side in (0, 1)]
+    return ((sides[0], sides[1]),) if any(sides) else ()
+
+
+def _phrases(text: str) -> list[str]:
+    return [phrase.strip() for phrase in text.split(",") if phrase.strip()]
+
+
+def _value(name: str, given: Any, read: Callable[[Any], object]) -> Any:
+    """What was given, as it is or as JSON; SettingsError where it is not what `read` reads."""
+    try:
+        value = json.loads(given) if isinstance(given, str) else given
+        read(value)
+    except ValueError as error:
+        reason = (
+            f"{given!r} is neither a number nor JSON, as 0.8 or [0.2, 0.8]"
+            if isinstance(error, json.JSONDecodeError)
+            else error
+        )
+        raise SettingsError(f"edit.{name}: {reason}") from None
+    return value

@@ -1,0 +1,76 @@
+"""Edit a picture of one's own: invert it to noise, then sample it and its targets from there.
+
+    edited = edit_uploaded(model, picture, "a red circle", EditSettings(edits="red -> blue"), tokens_of=...)
+    edited.pictures                       # the source as it was reconstructed, then the targets
+    edited.errors                         # how far the source is from the picture
+
+The model is each host's own: `PipelineDenoiser`, `WebuiDenoiser`.
+"""
+
+from __future__ import annotations
+
+from PIL import Image
+from torch import Tensor
+
+from lib_unet_viz.drawing.edit_sheets import Edited
+from lib_unet_viz.editing.hooks import Editing
+from lib_unet_viz.editing.plan import Request, TokensOf
+from lib_unet_viz.sampling.denoiser import Model
+from lib_unet_viz.sampling.inversion import CFG, STEPS, Method, Progress, invert, measured, sample
+from lib_unet_viz.settings import EditSettings
+
+RMSE, PSNR, LIMIT = "latent RMSE", "PSNR (dB)", "PSNR of the autoencoder alone (dB)"
+
+
+def edit_uploaded(
+    model: Model,
+    picture: Image.Image,
+    prompt: str,
+    settings: EditSettings,
+    *,
+    tokens_of: TokensOf,
+    syntax: bool = False,
+    negative: str = "",
+    method: Method = "direct",
+    steps: int = STEPS,
+    cfg: float = CFG,
+    progress: Progress | None = None,
+) -> Edited:
+    """Edit a picture (RGB, of a size that the model can encode) that a prompt says something about.
+
+    method: of inversion, see `inversion.sample`. syntax: as `alignment.Prompt`. progress(done, total) is
+    called after each step, of the inversion too; it may raise to stop. `Edited.errors` has the
+    reconstruction's: of the latents, and of the pictures, with the autoencoder's own.
+
+    Raises SpecError and SettingsError for what was asked wrongly, before sampling, and ValueError as
+    `inversion.invert` and `sample` do.
+    """
+    request = Request.of(prompt, settings)
+    plan = request.plan(tokens_of, syntax=syntax)
+    editing = Editing(model.unet, plan, calls=model.calls)
+    conditions, uncond = model.conditions(request.prompts, negative)
+    total = steps * (3 if method == "null-text" and cfg != 1 else 2)
+
+    def told(before: int) -> Progress:
+        return lambda done, _: None if progress is None else progress(before + done, total)
+
+    trajectory = invert(model, model.encode(picture), conditions[:1], steps=steps, progress=told(0))
+
+    def after_step(_: int, latents: Tensor) -> Tensor:
+        return editing.blend(latents)
+
+    with editing:
+        latents = sample(
+            model,
+            trajectory,
+            conditions,
+            uncond,
+            method=method,
+            cfg=cfg,
+            after_step=after_step,
+            progress=told(steps),
+        )
+    found = measured(model, trajectory, latents[:1], picture)
+    errors = {RMSE: found.rmse, PSNR: found.psnr_db, LIMIT: found.limit_db}
+    pictures = [found.picture, *model.decode(latents[1:])]
+    return Edited(request, plan, pictures, editing.masks, latents=latents, errors=errors)

@@ -1,0 +1,133 @@
+"""Prompt-to-prompt on a diffusers pipeline: a source picture and its targets, in one batch.
+
+    edited = edit(Pipeline.load(), "a red circle", EditSettings(edits="red -> blue"), seed=1)
+    edited.pictures                       # the source, then the targets
+
+    edit(Pipeline.load(), "a red circle", EditSettings(edits="red -> blue"), picture=photo)
+
+The latter is of a picture that the model did not make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lib_unet_viz.capture.request import Call
+from lib_unet_viz.drawing.edit_sheets import Edited
+from lib_unet_viz.editing.hooks import Editing
+from lib_unet_viz.editing.plan import Request
+from lib_unet_viz.editing.uploaded import edit_uploaded
+from lib_unet_viz.hosts.diffusers import attached as host
+from lib_unet_viz.hosts.diffusers.denoiser import PipelineDenoiser
+from lib_unet_viz.hosts.diffusers.pipeline import Cancelled, Pipeline
+from lib_unet_viz.maps.vxa import prepare
+from lib_unet_viz.sampling.inversion import Method
+from lib_unet_viz.settings import EditSettings
+from lib_unet_viz.trace import Trace
+
+
+class EveryCall:
+    """The host's word on each forward; a further one of the same step, of a second-order scheduler, too."""
+
+    def __init__(self, calls: host.PipelineCalls) -> None:
+        self._calls = calls
+        self._last: Call | None = None
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Call | None:
+        call = self._calls(args, kwargs)
+        if call is None and self._last is not None:
+            sample: Tensor = args[0] if args else kwargs["sample"]
+            call = replace(self._last, rows=self._calls.rows(len(sample)))
+        self._last = call
+        return call
+
+
+Progress = Callable[[int, int, "Image.Image | None"], None]
+
+
+def edit(
+    model: Pipeline,
+    prompt: str,
+    settings: EditSettings,
+    *,
+    picture: Image.Image | None = None,
+    inversion: Method = "direct",
+    negative: str = "",
+    steps: int = 30,
+    seed: int = 0,
+    cfg: float = 7.5,
+    size: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Edited:
+    """Make a picture of a prompt and its targets, of size (height, width).
+
+    picture: one of one's own instead, of any size, of which the prompt says what it shows; `inversion` is the
+    method (`inversion.sample`), and neither seed nor size are of use. `progress(step, steps, preview)` is
+    called after each step, with the first target where it is known. Raises SpecError and SettingsError for
+    what was asked wrongly, before sampling; Cancelled when `cancelled()` turned true.
+    """
+
+    def report(done: int, total: int, preview: Image.Image | None = None) -> None:
+        if cancelled():
+            raise Cancelled(Trace())
+        if progress is not None:
+            progress(done, total, preview)
+
+    if picture is None:
+        request = Request.of(prompt, settings)
+        return _generated(model, request, report, negative, steps, seed, cfg, size)
+    return edit_uploaded(
+        PipelineDenoiser(model.pipe),
+        prepare(picture, model.native_size),
+        prompt,
+        settings,
+        tokens_of=partial(host.tokens, model.pipe),
+        negative=negative,
+        method=inversion,
+        steps=steps,
+        cfg=cfg,
+        progress=report,
+    )
+
+
+@torch.no_grad()
+def _generated(
+    model: Pipeline,
+    request: Request,
+    report: Progress,
+    negative: str,
+    steps: int,
+    seed: int,
+    cfg: float,
+    size: tuple[int, int] | None,
+) -> Edited:
+    pipe, last = model.pipe, list[Tensor]()
+    plan = request.plan(partial(host.tokens, pipe))
+    editing = Editing(model.unet, plan, calls=EveryCall(host.attach(pipe).calls))
+    height, width = size or (model.native_size, model.native_size)
+
+    def after_step(_: Any, step: int, __: Any, values: dict[str, Any]) -> dict[str, Any]:
+        last[:] = [editing.blend(values["latents"])]
+        report(step + 1, steps, model.preview(last[0][1:]))
+        return {"latents": last[0]}
+
+    with editing:
+        output = pipe(
+            prompt=request.prompts,
+            negative_prompt=[negative] * plan.pictures if negative.strip() else None,
+            num_inference_steps=steps,
+            guidance_scale=cfg,
+            height=height,
+            width=width,
+            generator=[torch.Generator("cpu").manual_seed(seed) for _ in range(plan.pictures)],
+            callback_on_step_end=after_step,
+        )
+    return Edited(request, plan, output.images, editing.masks, latents=last[0])

@@ -1,0 +1,187 @@
+"""A diffusers Stable Diffusion pipeline as this package uses it: generate with capture, and look at
+pictures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lib_unet_viz.capture.recorder import Cancelled as Cancelled
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import estimate
+from lib_unet_viz.hosts.diffusers import attached as host
+from lib_unet_viz.hosts.diffusers.denoiser import latent_of
+from lib_unet_viz.hosts.diffusers.layer_prompts import LayerPrompts
+from lib_unet_viz.maps.vxa import default_layers
+from lib_unet_viz.maps.words import explore_captures, word_captures
+from lib_unet_viz.settings import Settings
+from lib_unet_viz.trace import Trace
+from lib_unet_viz.unet import UNet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+# Latent channels to RGB, then an offset, for quick previews of Stable Diffusion 1 (Birch-san, 2022).
+PREVIEW = np.array(
+    [
+        [0.298, 0.207, 0.208],
+        [0.187, 0.286, 0.173],
+        [-0.158, 0.189, 0.264],
+        [-0.184, -0.271, -0.473],
+        [0.0, 0.0, 0.0],
+    ],
+    dtype=np.float32,
+)
+
+
+NOTHING = Settings.from_dict(
+    {"features": {"enabled": False}, "attention": {"enabled": False}, "heatmaps": False}
+)
+
+
+class Pipeline:
+    """A loaded model. `Pipeline.load()` is the bundled one; any folder, file or hub id names another."""
+
+    def __init__(self, pipe: Any, name: str) -> None:
+        self.pipe, self.name = pipe, name
+        self.unet = UNet.of(pipe.unet)
+        self.native_size = int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
+        self.timesteps = int(pipe.scheduler.config.num_train_timesteps)
+
+    @classmethod
+    def load(cls, model: str | None = None) -> Pipeline:
+        """Load the bundled model, or a diffusers folder, a checkpoint file, a hub id."""
+        if model is None:
+            return cls(host.load_demo(), "bundled model")
+        return cls(host.load(model), model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the U-Net runs."""
+        device: torch.device = self.pipe.unet.device
+        return device
+
+    def estimate(self, settings: Settings, *, steps: int, size: tuple[int, int]) -> int:
+        """Bytes that a run with these settings will capture; size (height, width) in pixels."""
+        latent = (size[0] // self.pipe.vae_scale_factor, size[1] // self.pipe.vae_scale_factor)
+        return estimate(self.unet, **self._captures(settings), size=latent, total=steps)
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        settings: Settings,
+        negative: str = "",
+        steps: int = 30,
+        seed: int = 0,
+        cfg: float = 7.5,
+        size: tuple[int, int] | None = None,
+        progress: Callable[[int, int, Image.Image], None] | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Trace:
+        """Make one picture of size (height, width) and record what the settings ask for.
+
+        Both prompts may hold layer prompts. `progress(step, steps, preview)` is called after each step.
+        Raises SpecError for wrong specs and prompts and BudgetError for too much to keep, both before
+        sampling; Cancelled when `cancelled()` turned true.
+        """
+        height, width = size or (self.native_size, self.native_size)
+        attached = host.attach(self.pipe)
+        prompts = LayerPrompts(self.pipe, prompt, negative)
+        meta = prompts.describe(seed=seed, cfg=cfg, model=self.name, picture_size=[height, width])
+        recorder = Recorder(
+            self.unet,
+            **self._captures(settings),
+            calls=attached.calls,
+            meta=meta,
+            budget=settings.budget_mb * 1_000_000,
+        )
+
+        def after_step(pipe: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+            if cancelled():
+                raise Cancelled(recorder.trace)
+            if progress is not None:
+                progress(step + 1, steps, self.preview(values["latents"]))
+            return {}
+
+        with recorder as trace, prompts.contexts(), torch.no_grad():
+            output = self.pipe(
+                **prompts.arguments,
+                num_inference_steps=steps,
+                guidance_scale=cfg,
+                height=height,
+                width=width,
+                generator=torch.Generator("cpu").manual_seed(seed),
+                callback_on_step_end=after_step,
+            )
+        trace.picture = output.images[0]
+        return trace
+
+    def picture(self, prompt: str, **options: Any) -> Image.Image:
+        """A picture and nothing else; options and errors as of `generate`."""
+        trace = self.generate(prompt, settings=NOTHING, **options)
+        if trace.picture is None:
+            raise RuntimeError("the pipeline made no picture")
+        return trace.picture
+
+    def _captures(self, settings: Settings) -> dict[str, Any]:
+        """What a Recorder is to record: what the settings ask for, and the means that word maps need."""
+        attention = [capture for capture in (settings.attention.capture(),) if capture]
+        if settings.heatmaps:
+            attention += word_captures()
+        if settings.explore:
+            attention += explore_captures(default_layers(self))
+        return {"features": settings.features.capture(), "attention": attention}
+
+    def preview(self, latents: torch.Tensor) -> Image.Image:
+        """A rough picture of the first latent, without the autoencoder."""
+        latent = latents[0].float().cpu().permute(1, 2, 0).numpy()
+        matrix = np.asarray(self.pipe.vae.config.get("preview_matrix") or PREVIEW, dtype=np.float32)
+        rgb = np.clip((latent @ matrix[:-1] + matrix[-1] + 1) * 127.5, 0, 255).astype(np.uint8)
+        size = tuple(side * self.pipe.vae_scale_factor for side in reversed(rgb.shape[:2]))
+        return Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR)
+
+    # What vxa.Model asks for.
+
+    def tokens(self, prompt: str) -> list[str]:
+        """The vocabulary's strings for a prompt, with BOS, EOS and padding."""
+        return host.tokens(self.pipe, prompt)
+
+    @torch.no_grad()
+    def context(self, prompt: str) -> torch.Tensor:
+        """What cross-attention gets of a prompt: (row, token, channel), one row."""
+        return host.encode(self.pipe, prompt)[0]
+
+    def encode(self, picture: Image.Image) -> torch.Tensor:
+        """The autoencoder's mean latent (image, channel, y, x), scaled as the U-Net wants it."""
+        return latent_of(self.pipe, picture)
+
+    def add_noise(self, latent: torch.Tensor, *, timestep: int, seed: int) -> torch.Tensor:
+        """sqrt(alpha_bar) latent + sqrt(1 - alpha_bar) noise (Ho et al. 2020, equation 4)."""
+        kept = self.pipe.scheduler.alphas_cumprod[timestep].to(latent)
+        noise = torch.randn(latent.shape, generator=torch.Generator("cpu").manual_seed(seed)).to(latent)
+        noised: torch.Tensor = kept.sqrt() * latent + (1 - kept).sqrt() * noise
+        return noised
+
+    def sigma(self, timestep: int) -> float:
+        """sqrt((1 - alpha_bar) / alpha_bar); 0 at timestep 0, which stands for no noise."""
+        kept = float(self.pipe.scheduler.alphas_cumprod[timestep])
+        return ((1 - kept) / kept) ** 0.5 if timestep else 0.0
+
+    @torch.no_grad()
+    def denoise(self, latents: Iterable[torch.Tensor], *, timestep: int, prompt: str) -> None:
+        """A run of the U-Net on each, conditional half; SDXL gets the pooled text and the picture's size."""
+        encoded = host.encode(self.pipe, prompt)
+        for latent in latents:
+            extra = {}
+            if len(encoded) == 4:
+                height, width = (side * self.pipe.vae_scale_factor for side in latent.shape[-2:])
+                sizes = torch.tensor(
+                    [[height, width, 0, 0, height, width]], device=self.device, dtype=latent.dtype
+                )
+                extra = {"added_cond_kwargs": {"text_embeds": encoded[2], "time_ids": sizes}}
+            self.pipe.unet(latent, timestep, encoder_hidden_states=encoded[0], **extra)

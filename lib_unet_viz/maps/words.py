@@ -1,0 +1,170 @@
+"""Maps of words: from the cross-attention of many layers, heads and steps to one heat map per word.
+
+A method (`aggregation` says which there are) turns the recorded maps of one image into (token, y, x); the map
+of a word is the mean over its tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from lib_unet_viz.capture.request import Capture
+from lib_unet_viz.maps import self_attention
+from lib_unet_viz.maps.aggregation import DEFAULT, METHODS, MIDDLE, aggregate, chosen, resize
+from lib_unet_viz.notation import tokens as token_module
+from lib_unet_viz.settings import Method
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from lib_unet_viz.trace import AttentionMap, Half, Trace
+
+__all__ = [
+    "DEFAULT",
+    "METHODS",
+    "MIDDLE",
+    "HeatMap",
+    "Method",
+    "cross_maps",
+    "explore_captures",
+    "word_captures",
+    "word_maps",
+]
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """One word's map: float32 (y, x), non-negative, in the units of its method."""
+
+    word: str
+    positions: tuple[int, ...]
+    values: npt.NDArray[np.float32]
+
+    def unit(self) -> npt.NDArray[np.float32]:
+        """Stretched to [0, 1], (y, x); all 0 where the map is flat."""
+        low, high = float(self.values.min()), float(self.values.max())
+        return (self.values - low) / (high - low) if high > low else np.zeros_like(self.values)
+
+    def resized(self, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """The map in [0, 1] at another (height, width), bicubic."""
+        return resize(torch.from_numpy(self.unit())[None], size)[0].clamp(0, 1).numpy()
+
+
+def word_maps(
+    trace: Trace,
+    words: Mapping[str, Sequence[int]] | None = None,
+    *,
+    method: Method = DEFAULT,
+    half: Half = "cond",
+    image: int = 0,
+    sub: int = 0,
+) -> list[HeatMap]:
+    """One heat map per word of the prompt, or per entry of `words` (a name to token positions).
+
+    Where blocks read texts of their own, the layers of each text are aggregated apart, and a word's map is
+    the mean over the layers whose text holds the word; positions in `words` are of the text that the other
+    blocks read. half: "uncond" is the negative prompt's. sub: which of the prompts that AND joins.
+
+    Raises ValueError where the trace holds no cross-attention probabilities of that image and half, or the
+    method is unknown or cannot be had of this trace.
+    """
+    maps = chosen(cross_maps(trace, half=half, image=image, sub=sub, common=words is not None), method)
+    looks = self_attention.table(trace, half=half, image=image)
+    found: dict[str, list[_Part]] = {}
+    for texts, alike in _by_text(trace, maps):
+        positions = token_module.named(texts) if words is None else words
+        for part in _parts(alike, method, positions, texts=texts, looks=looks):
+            found.setdefault(part.heat.word, []).append(part)
+    return [_joined(parts) for parts in found.values()]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A word's map of `layers` layers that read the same text."""
+
+    heat: HeatMap
+    layers: int
+
+
+def _by_text(trace: Trace, maps: Sequence[AttentionMap]) -> Iterator[tuple[list[str], list[AttentionMap]]]:
+    """Maps whose tokens are the same, with these; the text that most blocks read comes first."""
+    groups: dict[tuple[bool, int, tuple[str, ...]], list[AttentionMap]] = {}
+    for item in maps:
+        key = (trace.reads_its_own(item), item.shape[1], tuple(trace.token_texts(item)))
+        groups.setdefault(key, []).append(item)
+    yield from ((list(key[2]), groups[key]) for key in sorted(groups, key=lambda key: key[0]))
+
+
+def _parts(
+    maps: Sequence[AttentionMap],
+    method: Method,
+    words: Mapping[str, Sequence[int]],
+    *,
+    texts: Sequence[str],
+    looks: tuple[torch.Tensor, tuple[int, int]] | None,
+) -> Iterator[_Part]:
+    content = token_module.content(texts) or list(range(1, maps[0].shape[1]))
+    asked = {position for positions in words.values() for position in positions}
+    content = sorted({*content, *asked} if method == "rescaled" else content)
+    layers = len({(item.key.block, item.key.layer) for item in maps})
+    maps_of = aggregate(maps, method, content=content, looks=looks).numpy()
+    for name, at in words.items():
+        if at:
+            yield _Part(HeatMap(name, tuple(at), maps_of[list(at)].mean(0)), layers)
+
+
+def _joined(parts: Sequence[_Part]) -> HeatMap:
+    """The mean, by layers, at the size of the finest."""
+    heats = [part.heat for part in parts]
+    if len(heats) == 1:
+        return heats[0]
+    size = max((heat.values.shape for heat in heats), key=math.prod)
+    values = [resize(torch.from_numpy(heat.values)[None], size)[0].clamp(min=0).numpy() for heat in heats]
+    mean = np.average(values, axis=0, weights=[part.layers for part in parts])
+    return replace(heats[0], values=mean.astype(np.float32))
+
+
+def word_captures(blocks: str = "", *, halves: Sequence[Half] = ("cond", "uncond")) -> tuple[Capture, ...]:
+    """What a recorder is to keep for word maps: means over steps, some megabytes an image.
+
+    Self-attention of one layer a block: SDXL's 60 tables of 32 x 32 places would take 250 MB an image and
+    half, and several times the time of all the rest.
+    """
+    return (
+        Capture(blocks, mean=True, halves=halves),
+        Capture(kinds="self", mean=True, halves=halves, most=self_attention.MOST, middle=True),
+    )
+
+
+def explore_captures(fine: str, *, blocks: str = "") -> tuple[Capture, ...]:
+    """What a recorder is to keep so that other words (see `asking`) and single places can be asked of a run.
+
+    blocks: whose cross-attention. fine: whose self-attention, such as `vxa.default_layers`.
+    """
+    return Capture(blocks, what="Q"), Capture(fine, kinds="self", what="Q,K")
+
+
+def cross_maps(
+    trace: Trace, *, half: Half = "cond", image: int = 0, sub: int = 0, common: bool = False
+) -> list[AttentionMap]:
+    """The cross-attention probabilities of all tokens of one image: means over steps where there are some.
+
+    common: only of the layers that read the text that most blocks read. Raises ValueError where there are
+    none.
+    """
+    maps = [
+        item
+        for item in trace.attention.all(what="QK", kind="cross", half=half, image=image, sub=sub)
+        if not (item.tokens or (common and trace.reads_its_own(item)))
+    ]
+    maps = [item for item in maps if item.key.step is None] or maps
+    if not maps:
+        raise ValueError(f"the trace holds no cross-attention (QK) of image {image}, {half}: record it first")
+    return maps

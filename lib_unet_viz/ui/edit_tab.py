@@ -1,0 +1,312 @@
+"""Tabs on editing, targets of a source prompt that are made with the source's attention; and the page's."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from PIL import Image
+
+from lib_unet_viz.drawing import difference, edit_sheets
+from lib_unet_viz.drawing.edit_sheets import Edited
+from lib_unet_viz.drawing.norm import number
+from lib_unet_viz.editing.hooks import Plan
+from lib_unet_viz.editing.plan import Request
+from lib_unet_viz.sampling.inversion import METHODS
+from lib_unet_viz.settings import EditSettings
+from lib_unet_viz.ui import components as ui
+from lib_unet_viz.ui import edit_components as ui_edit
+from lib_unet_viz.ui import readout
+from lib_unet_viz.ui.parts import gallery, heading, picture, sheet, shown, upload
+from lib_unet_viz.ui.run_controls import RunControls, options
+from lib_unet_viz.ui.runs import Runs
+from lib_unet_viz.ui.working import Report, Updates, working
+
+if TYPE_CHECKING:
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+
+EXAMPLES = (
+    ("a big red circle and a small blue square", "red -> yellow"),
+    ("a big red circle and a small blue square", "circle -> star"),
+    ("a big red circle", "+ and a small blue square"),
+    ("a big red circle and a small blue square", "red -> green\n---\nsquare -> triangle"),
+)
+EMPTY = """
+<div class="uv-empty"><p>Write a prompt and what to change in it, and press Edit. Here will be</p><ul>
+<li>the source and each target, with what differs between them,</li>
+<li>the mask of each step: where the picture may change, elsewhere it stays the source's,</li>
+<li>after a sweep, the target with the source's attention in none to all of the steps and blocks.</li>
+</ul></div>
+"""
+FIRST = "Write a prompt, and below it what to change: both prompts stand here side by side then."
+LATER = "Both prompts stand here side by side once a model is loaded."
+INVERSION = "How the way back to noise is found; the source prompt says what the picture shows."
+CANCELLED = "Cancelled; nothing was kept of this run."
+
+
+class EditTab(ABC):
+    """Components and handlers of a tab on editing.
+
+    model: gives the model that is loaded at this moment, or raises ValueError saying why there is none. draw:
+    makes an edit with it, as `diffusers_edit.edit`. alone: held while the model works; `runs.lock` unless
+    given.
+    """
+
+    examples: Sequence[tuple[str, str]] = ()
+    label, wanted, empty = "Source prompt", "what to draw", EMPTY
+
+    def __init__(
+        self,
+        model: Callable[[], Any],
+        runs: Runs,
+        *,
+        draw: Callable[..., Edited],
+        alone: Callable[[], AbstractContextManager[Any]] | None = None,
+    ) -> None:
+        self.model, self.runs, self._draw = model, runs, draw
+        self._alone = alone
+
+    # What tabs differ in.
+
+    @abstractmethod
+    def _build_first(self) -> None:
+        """Make what stands before the prompt."""
+
+    @abstractmethod
+    def _build_run_settings(self) -> list[Any]:
+        """Make what an edit needs besides prompt and edits; the components whose values `_run_of` gets."""
+
+    @abstractmethod
+    def _run_of(self, *values: Any) -> dict[str, Any]:
+        """Arguments of `draw` by name. Raises ValueError."""
+
+    @abstractmethod
+    def _planned(self, prompt: str, settings: EditSettings) -> tuple[Request, Plan]:
+        """What an edit will do. Raises ValueError."""
+
+    # All the rest.
+
+    def build(self) -> None:
+        """Make the components, in reading order, and connect them."""
+        self.run = gr.State("")
+        with gr.Row(elem_classes=["uv-prompt"], **ui.known(gr.Row, equal_height=True)):
+            self._build_first()
+            with gr.Column(scale=6, min_width=300):
+                self.prompt = gr.Textbox(
+                    "",
+                    label=self.label,
+                    placeholder=EXAMPLES[0][0],
+                    lines=1,
+                    max_lines=4,
+                    elem_id="edit-prompt",
+                )
+                self.edits = ui_edit.edits_box("", elem_id="edits")
+            with gr.Column(scale=1, min_width=210, elem_classes=["uv-buttons"]):
+                self.go = gr.Button("Edit", variant="primary", elem_id="edit")
+                self.sweep = gr.Button("Sweep 0 … 100 %", elem_id="edit-sweep")
+                self.stop = gr.Button("Cancel", visible=False, elem_id="cancel-edit")
+        self.alignment = gr.HTML(readout.note(FIRST), elem_id="alignment")
+        if self.examples:
+            pairs = [list(pair) for pair in self.examples]
+            gr.Examples(pairs, [self.prompt, self.edits], label="For example")
+        with gr.Row(elem_classes=["uv-columns"]):
+            with gr.Column(scale=5, min_width=420):
+                self._build_results()
+            with gr.Column(scale=3, min_width=320):
+                self._build_settings()
+        self._connect()
+
+    def _build_results(self) -> None:
+        self.status = gr.HTML(self.empty, elem_id="edit-status")
+        self.preview = picture("Preview", "edit-preview", visible=False)
+        self.comparison = sheet("Comparison", "edit-comparison")
+        with gr.Column(visible=False) as self.pictures_section:
+            heading("Pictures", "The source, then each target. Click one to see it large and to keep it.")
+            self.pictures = gallery("Pictures", "edit-pictures")
+        with gr.Column(visible=False) as self.masks_section:
+            heading(
+                "Local blend", "Bright: what may change at each step. Elsewhere the picture is the source's."
+            )
+            self.masks = gallery("Masks", "edit-masks")
+        self.swept = sheet("Sweep", "edit-swept")
+
+    def _build_settings(self) -> None:
+        defaults = EditSettings()
+        with gr.Accordion("When and where attention is the source's", open=False):
+            fields = ui_edit.control_controls(defaults)
+        with gr.Accordion("Local blend", open=False):
+            fields |= ui_edit.blend_controls(defaults)
+        self.run_settings = self._build_run_settings()
+        self.panel = ui.Panel({"edit.edits": self.edits, **fields}, None, None)
+
+    def _connect(self) -> None:
+        asked = [self.prompt, *self.panel.components]
+        for component in asked:
+            ui.on_edit(component, self.show_alignment, asked, [self.alignment])
+        outputs = [self.run, self.status, self.preview, self.comparison, self.swept]
+        outputs += [self.pictures_section, self.pictures, self.masks_section, self.masks]
+        outputs += [self.go, self.sweep, self.stop]
+        inputs = [self.prompt, *self.run_settings, *self.panel.components]
+        for button, handler in ((self.go, self.run_edit), (self.sweep, self.run_sweep)):
+            button.click(handler, inputs, outputs, show_progress="hidden")
+        self.stop.click(self.cancel, [self.run], [self.stop], queue=False)
+
+    # Handlers.
+
+    def show_alignment(self, prompt: str, *values: Any) -> str:
+        """Both prompts token by token, or what is wrong with the edits."""
+        try:
+            settings = self.panel.settings(values).edit
+            if not prompt.strip() or not settings.edits.strip():
+                return readout.note(FIRST)
+            if not self._loaded():
+                return readout.note(LATER)
+            return readout.edit(*self._planned(prompt, settings), self.model().unet)
+        except ValueError as error:
+            return readout.problem(error)
+
+    def _loaded(self) -> bool:
+        try:
+            self.model()
+        except ValueError:  # the button says so
+            return False
+        return True
+
+    def run_edit(self, prompt: str, *values: Any) -> Generator[Updates, None, None]:
+        """Yield updates by component: previews of the first target, then the pictures."""
+
+        def work(name: str, report: Report) -> Updates:
+            settings, run = self._asked(prompt, values)
+
+            def step(done: int, total: int, preview: Image.Image | None) -> None:
+                seen = {} if preview is None else {self.preview: _visible(preview)}
+                report(f"Step {done} of {total}", done / total, seen)
+
+            edited = self._edited(name, prompt, run, settings, progress=step)
+            return {**self._results(edited, run), self.swept: shown(False)}
+
+        yield from self._running(work)
+
+    def run_sweep(self, prompt: str, *values: Any) -> Generator[Updates, None, None]:
+        """Yield updates by component: progress, then the sheet of the sweep."""
+
+        def work(name: str, report: Report) -> Updates:
+            settings, run = self._asked(prompt, values)
+            self._planned(prompt, settings)
+
+            def told(done: int, total: int, case: edit_sheets.Case) -> None:
+                report(f"{case.percent} % of the {case.along}: {done + 1} of {total}", done / total)
+
+            cases = edit_sheets.cases(settings, self.model().unet)
+            _, drawn = edit_sheets.sweep(cases, partial(self._edited, name, prompt, run), told)
+            done = readout.note("Done" if "picture" in run else f"Done. Seed {run['seed']}")
+            return {**self._emptied(), self.status: done, self.swept: _visible(drawn)}
+
+        yield from self._running(work)
+
+    def cancel(self, name: str) -> Any:
+        """Stop the work after its present step."""
+        self.runs.cancel(name)
+        return gr.update(value="Cancelling …", interactive=False)
+
+    def _asked(self, prompt: str, values: Any) -> tuple[EditSettings, dict[str, Any]]:
+        """What the components say: of the edit, and of the run. Raises ValueError."""
+        if not prompt.strip():
+            raise ValueError(
+                f"The source prompt is empty. Write {self.wanted}, for example: {EXAMPLES[0][0]}"
+            )
+        count = len(self.run_settings)
+        settings = replace(self.panel.settings(values[count:]).edit, enabled=True)
+        return settings, self._run_of(*values[:count])
+
+    def _edited(
+        self, name: str, prompt: str, run: dict[str, Any], settings: EditSettings, **more: Any
+    ) -> Edited:
+        cancelled = partial(self.runs.cancelled, name)
+        return self._draw(self.model(), prompt, settings, cancelled=cancelled, **run, **more)
+
+    def _running(self, work: Callable[[str, Report], Updates]) -> Generator[Updates, None, None]:
+        return working(
+            self.runs,
+            work,
+            run=self.run,
+            status=self.status,
+            busy=self._busy,
+            cancelled=CANCELLED,
+            alone=self._alone,
+        )
+
+    def _results(self, edited: Edited, run: dict[str, Any]) -> Updates:
+        names = ["source", *(f"target {at}: {one.said}" for at, one in enumerate(edited.request.targets, 1))]
+        masks = [edit_sheets.mask_sheet(edited, at) for at in range(1, len(edited.pictures))]
+        drawn = [(mask, name) for mask, name in zip(masks, names[1:], strict=True) if mask is not None]
+        changes = ", ".join(number(edited.changed(at)) for at in range(1, len(edited.pictures)))
+        errors = ", ".join(f"{name} {number(error)}" for name, error in edited.errors.items())
+        made = f"Reconstruction: {errors}" if errors else f"Seed {run['seed']}"
+        said = (f"Done. {made}. Changed by {changes} ({difference.DISTANCE})", *edited.notes)
+        return {
+            self.status: "".join(readout.note(line) for line in said),
+            self.comparison: _visible(edit_sheets.comparison(edited)),
+            self.pictures_section: shown(True),
+            self.pictures: list(zip(edited.pictures, names, strict=True)),
+            self.masks_section: shown(bool(drawn)),
+            self.masks: drawn,
+        }
+
+    def _emptied(self) -> Updates:
+        hidden = (self.comparison, self.pictures_section, self.masks_section, self.swept)
+        return {component: shown(False) for component in hidden}
+
+    def _busy(self, running: bool) -> Updates:
+        return {
+            self.go: gr.update(interactive=not running),
+            self.sweep: gr.update(interactive=not running),
+            self.stop: gr.update(visible=running, interactive=True, value="Cancel"),
+            **({} if running else {self.preview: shown(False)}),
+        }
+
+
+class Edit(EditTab):
+    """The page's tab: the source is made of its prompt, or is a picture of one's own.
+
+    draw: `diffusers_edit.edit` for the pipeline.
+    """
+
+    examples = EXAMPLES
+
+    def __init__(self, pipeline: Pipeline, runs: Runs, *, draw: Callable[..., Edited]) -> None:
+        super().__init__(lambda: pipeline, runs, draw=draw)
+        self.pipeline = pipeline
+
+    def _build_first(self) -> None:
+        pass  # the prompt is first
+
+    def _build_run_settings(self) -> list[Any]:
+        with gr.Accordion("A picture of yours", open=False):
+            uploaded, inversion = upload("Picture, of any size", "edit-upload"), inversions()
+        with gr.Accordion("Picture", open=True):
+            controls = RunControls(self.pipeline, "edit-")
+        return [uploaded, inversion, *controls.components]
+
+    def _run_of(self, *values: Any) -> dict[str, Any]:
+        uploaded, inversion, *others = values
+        own = {} if uploaded is None else {"picture": uploaded, "inversion": inversion}
+        return options(*others) | own
+
+    def _planned(self, prompt: str, settings: EditSettings) -> tuple[Request, Plan]:
+        request = Request.of(prompt, settings)
+        return request, request.plan(self.pipeline.tokens)
+
+
+def inversions() -> Any:
+    """The choice of how a picture of one's own is inverted."""
+    return gr.Radio(list(METHODS), value=METHODS[0], label="Inversion", info=INVERSION)
+
+
+def _visible(value: Image.Image) -> Any:
+    return gr.update(value=value, visible=True)

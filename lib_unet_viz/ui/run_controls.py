@@ -1,0 +1,53 @@
+"""What a run needs besides its prompt, as components: negative prompt, steps, guidance, size, seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from lib_unet_viz.ui.parts import chosen_seed
+
+if TYPE_CHECKING:
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+
+STEPS, CFG, SEED = 30, 7.5, 1
+
+
+class RunControls:
+    """The components, made where this is called; name: before their ids, where a page has them twice."""
+
+    def __init__(self, pipeline: Pipeline, name: str = "") -> None:
+        native = pipeline.native_size
+        sides: dict[str, Any] = {
+            "step": 64 if native >= 512 else 8,
+            "minimum": max(64, native // 4),
+            "maximum": 2 * native,
+        }
+        self.negative = gr.Textbox("", label="Negative prompt", lines=1, max_lines=4)
+        self.steps = gr.Slider(1, 100, value=STEPS, step=1, label="Steps")
+        self.cfg = gr.Slider(1, 20, value=CFG, step=0.5, label="CFG scale")
+        self.width = gr.Slider(value=native, label="Width", **sides)
+        self.height = gr.Slider(value=native, label="Height", **sides)
+        self.seed = gr.Number(
+            SEED, label="Seed", info="-1: a new one each time", precision=0, elem_id=f"{name}seed"
+        )
+
+    @property
+    def components(self) -> list[Any]:
+        """In the order in which `options` wants their values."""
+        return [self.negative, self.steps, self.seed, self.cfg, self.width, self.height]
+
+
+def options(
+    negative: str, steps: float, seed: float | None, cfg: float, width: float, height: float
+) -> dict[str, Any]:
+    """What the components' values say of a run. Raises ValueError for a seed that is none."""
+    size = (int(height), int(width))
+    return {
+        "negative": negative,
+        "steps": int(steps),
+        "seed": chosen_seed(seed),
+        "cfg": float(cfg),
+        "size": size,
+    }

@@ -1,0 +1,379 @@
+"""The tab VXA: which parts of an uploaded picture the words of a prompt attend to.
+
+The stand-alone page and the webui show the same tab; what differs is where the model comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from lib_unet_viz.drawing import render, sheets
+from lib_unet_viz.maps import open_vocabulary as asking
+from lib_unet_viz.maps import segmentation, vxa
+from lib_unet_viz.maps.words import DEFAULT, METHODS, MIDDLE, HeatMap, Method, cross_maps, word_maps
+from lib_unet_viz.notation import tokens
+from lib_unet_viz.trace import Trace
+from lib_unet_viz.ui import components as ui
+from lib_unet_viz.ui import readout
+from lib_unet_viz.ui.attention_from import LookSection
+from lib_unet_viz.ui.parts import gallery, picture, shown, upload
+from lib_unet_viz.ui.runs import Runs
+
+LABEL_MAP = "label map"
+MODES = ("masked", "greyscale", "heat overlay", "mask", LABEL_MAP)
+ALL_LAYERS, NEAR_LAYERS = "all", "16 x 16"
+SHOWN_SIZE = 768  # the result has at most this many pixels squared; the model looks at a smaller copy
+HINT = "Drop or paste a picture, write what to look for in it, and press the button."
+
+
+class VXA:
+    """Components and handlers of the tab.
+
+    model: gives the model that is loaded at this moment, or raises ValueError saying why there is none; never
+    waits. It is asked at each click, as a webui's model changes. examples: pictures and prompts to try.
+    alone: held while the model works, for so many runs of the U-Net, as hooks of two must not meet;
+    `runs.lock` unless given. interrupt: ends what is going on; where given, there is a button for it.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[], vxa.Model],
+        runs: Runs,
+        *,
+        alone: Callable[[int], AbstractContextManager[Any]] | None = None,
+        examples: Sequence[tuple[Image.Image, str]] = (),
+        interrupt: Callable[[], None] | None = None,
+    ) -> None:
+        self.model, self.runs, self.examples, self.interrupt = model, runs, examples, interrupt
+        self.looks = LookSection(runs, "vxa")
+        self._alone = alone or (lambda _: runs.lock)
+
+    def build(self) -> None:
+        """Make the components, in reading order, and connect them."""
+        self.run = gr.State("")
+        with gr.Row(elem_classes=["uv-columns"]):
+            with gr.Column(scale=1, min_width=320):
+                self._build_question()
+                self._build_settings()
+            with gr.Column(scale=1, min_width=320):
+                self.status = gr.HTML(readout.note(HINT), elem_id="vxa-status")
+                self.result = picture("Result", "vxa-result")
+                self.mode = gr.Radio(list(MODES), value=MODES[2], label="Output mode", elem_id="vxa-mode")
+                self.looks.build()
+        self._connect()
+
+    def _build_question(self) -> None:
+        self.image = upload("Picture, of any size", "vxa-upload")
+        self.prompt = gr.Textbox(
+            "", label="Prompt", placeholder="hat, neck", lines=1, max_lines=4, elem_id="vxa-prompt"
+        )
+        if self.examples:
+            self._build_examples()
+        self.tokens = gr.CheckboxGroup(
+            [], label="Tokens", info="Click the words to look for; none: all of them.", elem_id="vxa-tokens"
+        )
+        self.indices = gr.Textbox(
+            "",
+            label="Indices of token",
+            info="Such as 1, 3. The first token is 1, a comma is a token too; blank: all tokens.",
+            lines=1,
+            max_lines=1,
+            elem_id="vxa-indices",
+        )
+        self.index_problem = gr.HTML(visible=False, elem_id="vxa-index-problem")
+        self.other = gr.Textbox(
+            "",
+            label="Other words",
+            info="Not in the prompt; asked of the same look, without running the U-Net again.",
+            lines=1,
+            max_lines=1,
+            elem_id="vxa-other",
+        )
+        with gr.Row():
+            self.go = gr.Button("Visualize Cross-Attention", variant="primary", elem_id="vxa-visualize")
+            if self.interrupt is not None:
+                self.stop = gr.Button("Interrupt", elem_id="vxa-interrupt")
+                self.stop.click(self.interrupt, None, None, queue=False)
+
+    def _build_examples(self) -> None:
+        gr.HTML(readout.note("Drawn scenes to try:"))
+        items = gallery("Drawn scenes", "vxa-examples", items=list(self.examples), enlarge=False)
+        items.select(self.example, None, [self.image, self.prompt], show_progress="hidden")
+
+    def _build_settings(self) -> None:
+        layers, usual = self._offer()
+        with gr.Accordion("Layers and noise", open=False):
+            self.layer = gr.Dropdown(
+                layers,
+                value=[ALL_LAYERS],
+                multiselect=True,
+                label="Cross-attention layer",
+                info="One, several or all; 16 x 16: those whose maps are nearest to that size.",
+                elem_id="vxa-layer",
+            )
+            self.timesteps = gr.Textbox(
+                "",
+                label="Timesteps",
+                placeholder=usual,
+                info="How much noise is added, 0: none; several are averaged. Blank: those in grey.",
+                lines=1,
+                max_lines=1,
+                elem_id="vxa-timesteps",
+            )
+            self.seed = gr.Number(0, label="Noise seed", precision=0, elem_id="vxa-seed")
+            self.method = gr.Dropdown(
+                list(METHODS),
+                value=DEFAULT,
+                label="Method",
+                info="How layers and heads become one map; the first is measured to be the best.",
+                elem_id="vxa-method",
+            )
+            self.original = gr.Checkbox(
+                False,
+                label="As the original did",
+                info="Blank indices then sum the sentence's end and the padding too; maps stay unscaled.",
+                elem_id="vxa-original",
+            )
+
+    def _connect(self) -> None:
+        chosen = [self.indices, self.other, self.method, self.original, self.mode]
+        looked = [self.run, self.prompt, *chosen]
+        drawn = [self.result, self.status]
+        self.prompt.change(
+            self.tokenise,
+            [self.prompt, self.tokens],
+            [self.tokens, self.indices],
+            queue=False,
+            show_progress="hidden",
+        )
+        ui.on_edit(self.tokens, self.pick, [self.tokens], [self.indices]).then(
+            self.redraw, looked, drawn, show_progress="hidden"
+        )
+        typed = [self.indices, self.prompt, self.tokens]
+        ui.on_edit(self.indices, self.type_indices, typed, [self.tokens, self.index_problem])
+        for part in (self.original, self.mode, self.method):
+            part.input(self.redraw, looked, drawn, show_progress="hidden")
+        self.other.submit(self.redraw, looked, drawn)
+        inputs = [self.image, self.prompt, self.layer, self.timesteps, self.seed, *chosen]
+        looks = self.looks
+        for start in (self.go.click, self.prompt.submit, self.indices.submit):
+            start(self.visualize, inputs, [*drawn, self.run]).then(
+                looks.fill, [self.run, looks.site], [looks.site, looks.head, looks.step]
+            )
+        looks.connect(self.run, self.result)
+
+    # Handlers.
+
+    def example(self, event: gr.SelectData) -> tuple[Image.Image, str]:
+        """The example that was clicked: its picture and its prompt."""
+        return self.examples[int(event.index)]
+
+    def refresh(self, prompt: str, chosen: Sequence[str], layers: Sequence[str]) -> list[Any]:
+        """Updates of tokens, layers and timesteps for the model that is loaded now; it may be another one."""
+        there, usual = self._offer()
+        kept = [layer for layer in layers if layer in there] or [ALL_LAYERS]
+        return [
+            self.tokenise(prompt, chosen)[0],
+            gr.update(choices=there, value=kept),
+            gr.update(placeholder=usual),
+        ]
+
+    def tokenise(self, prompt: str, chosen: Sequence[str] | None) -> tuple[Any, str]:
+        """The prompt's tokens as choices; what was chosen and is still there stays chosen."""
+        try:
+            choices = self._choices(prompt)
+        except ValueError:  # no model yet; the button says so
+            choices = []
+        kept = [choice for choice in choices if choice in (chosen or ())]
+        return gr.update(choices=choices, value=kept), self.pick(kept)
+
+    def pick(self, chosen: Sequence[str]) -> str:
+        """Indices of the tokens chosen."""
+        return ", ".join(sorted((choice.partition(" ")[0] for choice in chosen), key=int))
+
+    def type_indices(self, text: str, prompt: str, chosen: Sequence[str]) -> tuple[Any, Any]:
+        """The tokens whose indices were typed, and what is wrong with these if anything is."""
+        try:
+            found = tokens.indices(text, self.model().tokens(prompt)) if text.strip() else ()
+            choices = self._choices(prompt)
+        except ValueError as error:
+            return gr.update(), gr.update(value=readout.problem(error), visible=True)
+        wanted = {str(index) for index in found}
+        named = [choice for choice in choices if choice.partition(" ")[0] in wanted]
+        return gr.update() if set(named) == set(chosen) else named, shown(False)
+
+    def visualize(
+        self,
+        image: Image.Image | None,
+        prompt: str,
+        layers: Sequence[str],
+        timesteps: str,
+        seed: float | None,
+        indices: str,
+        other: str,
+        method: Method,
+        original: bool,
+        mode: str,
+    ) -> tuple[Any, str, str]:
+        """Look at the picture with the model; the result, a line about it, and the run's id."""
+        try:
+            if image is None:
+                raise ValueError("There is no picture. Drop or paste one.")
+            levels = _timesteps(timesteps)
+            with self._alone(vxa.runs(levels)):
+                model = self.model()
+                tokens.indices(indices, model.tokens(prompt))
+                trace = vxa.trace_picture(
+                    model,
+                    image,
+                    prompt,
+                    blocks=block_spec(layer_choices(model), layers),
+                    timestep=levels,
+                    noise_seed=int(seed or 0),
+                )
+            # Shown larger than the model sees it; the map is stretched over it.
+            trace.picture = vxa.prepare(image, max(SHOWN_SIZE, model.native_size))
+            name = self.runs.start()
+            run = self.runs.of(name)
+            if run is not None:
+                run.trace = trace
+            return *self._draw(trace, indices, other, method, original, mode), name
+        except (ValueError, RuntimeError) as error:
+            return gr.update(), readout.problem(error), ""
+
+    def redraw(
+        self,
+        name: str,
+        prompt: str,
+        indices: str,
+        other: str,
+        method: Method,
+        original: bool,
+        mode: str,
+    ) -> tuple[Any, Any]:
+        """Another word or mode of the same look; nothing where the prompt has changed since."""
+        run = self.runs.of(name)
+        if run is None or run.trace is None or run.trace.meta.get("prompt") != prompt:
+            return gr.update(), gr.update()
+        try:
+            return self._draw(run.trace, indices, other, method, original, mode)
+        except ValueError as error:
+            return gr.update(), readout.problem(error)
+
+    def _draw(
+        self, trace: Trace, indices: str, other: str, method: Method, original: bool, mode: str
+    ) -> tuple[Image.Image, str]:
+        if other.strip():
+            trace, indices = self._ask(trace, other), ""
+        heat, text = heat_map(trace, indices, method=method, original=original)
+        line = _line(trace, "all words" if mode == LABEL_MAP else text)
+        return draw(trace, heat, mode, method=method), line
+
+    def _ask(self, trace: Trace, words: str) -> Trace:
+        with self._alone(0):
+            model = self.model()
+            if model.name != trace.meta["model"]:
+                raise ValueError(f"this look is of {trace.meta['model']}, and now {model.name} is loaded")
+            return asking.ask(trace, model, words)
+
+    def _choices(self, prompt: str) -> list[str]:
+        """Such as "1 hat", "2 ,", "3 neck"."""
+        text = self.model().tokens(prompt)
+        return [f"{index} {tokens.readable(text[index])}" for index in tokens.content(text)]
+
+    def _offer(self) -> tuple[list[str], str]:
+        """Choices of layers and the usual timesteps; those of any model while none is loaded."""
+        try:
+            model = self.model()
+            return list(layer_choices(model)), ", ".join(map(str, vxa.default_timesteps(model)))
+        except ValueError:
+            return [ALL_LAYERS, NEAR_LAYERS], ""
+
+
+def layer_choices(model: vxa.Model) -> dict[str, str]:
+    """What the list of layers offers, to block specs: all, those of 16 x 16, and each one."""
+    choices = {ALL_LAYERS: "", NEAR_LAYERS: vxa.default_layers(model)}
+    for block in model.unet.blocks.values():
+        layers = [site.layer for site in block.sites if site.kind == "cross"]
+        for layer in layers:
+            spec = block.name if len(layers) == 1 else f"{block.name}.{layer}"
+            origin = " (the original's default)" if block.name == MIDDLE else ""
+            choices[spec + origin] = spec
+    return choices
+
+
+def block_spec(choices: Mapping[str, str], layers: Sequence[str]) -> str:
+    """Block spec of the layers chosen; blank is all. Raises ValueError for one that the model lacks."""
+    for layer in layers:
+        if layer not in choices:
+            raise ValueError(f"this model has no layer {layer!r}; it has {', '.join(list(choices)[2:])}")
+    specs = [choices[layer] for layer in layers]
+    return "" if "" in specs else ",".join(specs)
+
+
+def draw(trace: Trace, heat: HeatMap, mode: str, *, method: Method = DEFAULT) -> Image.Image:
+    """The trace's picture with a map, as one of `MODES`. Raises ValueError for a trace without a picture.
+
+    method: of the maps of all words, which a label map is made of.
+    """
+    base = trace.picture
+    if base is None:
+        raise ValueError("this look has no picture")
+    if mode == LABEL_MAP:
+        return sheets.label_picture(trace, word_maps(trace, method=method), threshold=segmentation.OTSU)
+    size = (base.height, base.width)
+    if mode == "mask":
+        return segmentation.mask_picture(segmentation.mask(heat, size))
+    values = heat.resized(size)
+    if mode == "masked":
+        return render.mask(base, values)
+    return render.grey(values, size) if mode == "greyscale" else render.overlay(base, values)
+
+
+def heat_map(
+    trace: Trace, indices: str, *, method: Method = DEFAULT, original: bool = False
+) -> tuple[HeatMap, str]:
+    """The summed map of the tokens asked for, and their names.
+
+    indices: as `tokens.indices` reads them. original: as the extension VXA did, which counted the sentence's
+    end and the padding where no index was given, and did not scale the maps of one layer; no method counts.
+    """
+    texts = trace.meta["tokens"]["cond"]
+    blank = not indices.strip()
+    positions = tuple(range(1, len(texts))) if blank and original else tokens.indices(indices, texts)
+    if not positions:
+        raise ValueError("the prompt has no tokens")
+    names = ["all tokens, with end and padding" if original else "all tokens"]
+    if trace.meta.get("asked_of"):
+        names = [trace.meta["prompt"]]
+    elif not blank:
+        names = [f"{index} {tokens.readable(texts[index])}" for index in positions]
+    if original:
+        method = "vxa" if _layers(trace) == 1 else "daam"
+    found = word_maps(trace, {"": positions}, method=method)
+    return found[0], " + ".join(names)
+
+
+def _line(trace: Trace, text: str) -> str:
+    """What is seen, of how many layers, at which noise."""
+    count, timesteps = _layers(trace), trace.meta["timestep"]
+    levels = ", ".join(map(str, [timesteps] if isinstance(timesteps, int) else timesteps))
+    return readout.note(f"{text} · {count} layer{'s' * (count != 1)} · timestep {levels}")
+
+
+def _layers(trace: Trace) -> int:
+    return len({(item.key.block, item.key.layer) for item in cross_maps(trace)})
+
+
+def _timesteps(text: str) -> tuple[int, ...] | None:
+    """Those that were typed; blank is the default. Raises ValueError."""
+    pieces = text.replace(",", " ").split()
+    wrong = [piece for piece in pieces if not (piece.isascii() and piece.isdigit())]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is no timestep; write whole numbers, such as 150, 350")
+    return tuple(map(int, pieces)) or None
