@@ -14,9 +14,9 @@ capture costs, and the bars of a CPU are judged by this (it is blind to what is 
 others' attention is, and to caches that a hook leaves cold). "At 3 of 20 steps" is 3/20 of a run whose every
 step keeps its features plus 17/20 of one in which none is due. The bound of a capture is q·k and softmax of
 its layers and nothing else, timed alone on numbers of the same shapes. `--check-cost` shows beside each
-capture what the panels say of it beforehand (`lib_unet_viz.capture.cost`), runs some large ones too, and asks that an
-addition of more than 1 % is foreseen within a factor of 1.5, and a smaller one within a percentage point.
-Exit code 1 where a bar of `BARS` or `PEAKS` is missed.
+capture what the panels say of it beforehand (`lib_unet_viz.capture.cost`), runs some large ones too, and asks
+that an addition of more than 1 % is foreseen within a factor of 1.5, and a smaller one within a percentage
+point. Exit code 1 where a bar of `BARS` or `PEAKS` is missed.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from lib_unet_viz.capture.recorder import Capture
+from lib_unet_viz.capture.request import Capture
 
 ColorMethod = Literal["White/Black", "Red/Blue", "Custom", "Perceptual"]
 Transform = Literal["Auto [0,1]", "Auto [-1,1]", "Linear", "Sigmoid"]

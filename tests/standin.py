@@ -27,8 +27,8 @@ if __name__ == "__main__":
 
 from lib_unet_viz.capture.recorder import Recorder
 from lib_unet_viz.capture.request import Call, Row, estimate
-from lib_unet_viz.drawing.edit_sheets import Edited
 from lib_unet_viz.editing.contexts import Contexts
+from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Editing
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.hosts.diffusers.pipeline import NOTHING, Cancelled
@@ -117,7 +117,7 @@ class TinyUNet(nn.Module):
 
 
 class StandIn:
-    """What the page asks of `hosts.pipeline.Pipeline`. `pause`: seconds that each step takes longer."""
+    """What the page asks of `Pipeline` (hosts/diffusers). `pause`: seconds that each step takes longer."""
 
     name, native_size, timesteps = "stand-in", 128, 1000
 

@@ -20,7 +20,7 @@ from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
 from lib_unet_viz.capture.dump import load_trace  # noqa: E402
 from lib_unet_viz.extension import panel  # noqa: E402
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Settings  # noqa: E402
-from lib_unet_viz.ui import components as ui
+from lib_unet_viz.ui import components as ui  # noqa: E402
 from lib_unet_viz.ui import readout  # noqa: E402
 from lib_unet_viz.ui.runs import GoneError, Runs, reports  # noqa: E402
 from lib_unet_viz.ui.vxa_tab import ALL_LAYERS, VXA, layer_choices  # noqa: E402

@@ -11,7 +11,8 @@ from conftest import CONTEXT
 from test_record import Steps, hooks
 from torch import Tensor, nn
 
-from lib_unet_viz.capture.recorder import Capture, Recorder
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import Capture
 from lib_unet_viz.editing.contexts import Contexts, Part
 from lib_unet_viz.unet import AttentionSite, UNet
 

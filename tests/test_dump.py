@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from lib_unet_viz.capture import dump
 from lib_unet_viz.capture.dump import DumpError, load_trace, save_trace
-from lib_unet_viz.capture.recorder import BudgetError
+from lib_unet_viz.capture.request import BudgetError
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Trace
 
 

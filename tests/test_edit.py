@@ -20,7 +20,7 @@ from lib_unet_viz.capture.request import Call, Capture, Row
 from lib_unet_viz.editing.alignment import Pair, Positions
 from lib_unet_viz.editing.hooks import EditError, Editing, Plan, map_size
 from lib_unet_viz.editing.plan import Request
-from lib_unet_viz.hosts.diffusers import attached as host
+from lib_unet_viz.hosts import diffusers as host
 from lib_unet_viz.hosts.diffusers.edit import edit
 from lib_unet_viz.hosts.diffusers.pipeline import Cancelled, Pipeline
 from lib_unet_viz.notation.specs import BlockSpec, SpecError

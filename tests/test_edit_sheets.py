@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from lib_unet_viz.drawing import edit_sheets
-from lib_unet_viz.drawing.edit_sheets import BLOCKS, PERCENTS, STEPS, Edited
+from lib_unet_viz.drawing.edit_sheets import BLOCKS, PERCENTS, STEPS
 from lib_unet_viz.editing.alignment import window
+from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.notation.specs import Layout
 from lib_unet_viz.notation.tokens import BOS, EOS
@@ -44,7 +45,7 @@ def test_the_comparison_has_a_row_for_masks_only_where_there_are_some() -> None:
     blended, plain = edited("cat -> dog"), edited("cat -> dog", masks=False)
     assert edit_sheets.comparison(blended).height > edit_sheets.comparison(plain).height
     assert edit_sheets.mask_sheet(plain, 1) is None
-    assert blended.changed(1) == 100
+    assert edit_sheets.changed(blended, 1) == 100
 
 
 def test_the_mask_sheet_shows_each_step() -> None:

@@ -13,9 +13,10 @@ from test_hosts_diffusers import generate
 from test_unet import SD1_NAMES, assert_close, diffusers_keys
 from torch import nn
 
-from lib_unet_viz.capture.recorder import Call, Capture, Recorder, Row, estimate
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import Call, Capture, Row, estimate
 from lib_unet_viz.editing.contexts import Contexts
-from lib_unet_viz.hosts.diffusers import attached as host
+from lib_unet_viz.hosts import diffusers as host
 from lib_unet_viz.hosts.diffusers.layer_prompts import LayerPrompts
 from lib_unet_viz.maps.words import word_captures, word_maps
 from lib_unet_viz.notation.specs import BlockSpec, SpecError

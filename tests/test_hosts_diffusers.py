@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_unet_viz.capture.recorder import Capture, NothingCaptured, Recorder, estimate
-from lib_unet_viz.hosts.diffusers import attached as host
+from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
+from lib_unet_viz.capture.request import Capture, estimate
+from lib_unet_viz.hosts import diffusers as host
 from lib_unet_viz.notation.tokens import BOS, EOS
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UnsupportedModelError

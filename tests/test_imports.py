@@ -1,4 +1,4 @@
-"""What the package imports: the core little, and each module only those below it."""
+"""What the package imports: the core little, each folder those below it, and late what is heavy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import lib_unet_viz
+
 PACKAGE = "lib_unet_viz"
 ROOT = Path(__file__).parents[1] / PACKAGE
-OUTSIDE_CORE = ("hosts", "ui", "ui_edit", "app", "cli", "demo", "webui", "__main__")
+OUTSIDE_CORE = ("hosts", "ui", "app", "cli", "demo", "extension", "__main__", "record", "layer_prompt")
 MODULES = sorted(
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
     for path in ROOT.rglob("*.py")
@@ -23,29 +25,8 @@ CORE = [name for name in MODULES if name.split(".")[1] not in OUTSIDE_CORE]
 ALLOWED = {"torch", "numpy", "PIL", "safetensors", PACKAGE}
 # Looked up late, where installed.
 OPTIONAL = {"matplotlib"}
-# From the bottom up; a module imports those of its own room and of the rooms below.
-ROOMS = (
-    {"grammar", "layer_prompt", "edits", "trace", "attention", "formula", "norm"},
-    {"unet", "tokens", "alignment", "color", "capture", "cost"},
-    {"record", "taps", "settings", "contexts"},
-    {"render", "montage", "bars", "lettering", "sheets", "naming", "readout", "dump", "heatmap", "edit"}
-    | {
-        "aggregation",
-        "self_attention",
-        "segmentation",
-        "local_blend",
-        "mixing",
-        "edit_plan",
-        "edit_words",
-        "denoiser",
-    }
-    | {"inversion"},
-    {"difference", "sweep", "edit_sheets", "edit_uploaded"},
-    {"ui", "ui_edit", "vxa", "asking"},
-    {"hosts", "demo"},
-    {"app"},
-    {"cli", "webui", "__main__"},
-)
+# Paths that the README of version 0.1.0 showed.
+OLD = ("record", "layer_prompt", "hosts.diffusers_edit", "hosts.diffusers_prompts", "hosts.pipeline")
 
 # As click's tests/test_imports.py does: a module's own imports are seen by the import function.
 WATCH = """
@@ -64,20 +45,22 @@ print(json.dumps([sorted(seen - set(sys.stdlib_module_names)), sorted(heavy)]))
 
 
 def imports(name: str) -> Iterator[str]:
-    """The package's modules that a module imports, anywhere in its text."""
+    """What a module imports, anywhere in its text."""
     path = ROOT.parent.joinpath(*name.split(".")).with_suffix(".py")
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            base = node.module if not node.level else f"{name.rsplit('.', node.level)[0]}.{node.module}"
-            yield from ({f"{base}.{alias.name}" for alias in node.names} & set(MODULES)) or {base}
+            yield node.module
+
+
+def python(*arguments: str) -> str:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT.parent, capture_output=True, text=True, check=True).stdout
 
 
 def test_the_core_imports_little() -> None:
-    command = [sys.executable, "-c", WATCH, *CORE]
-    done = subprocess.run(command, cwd=ROOT.parent, capture_output=True, text=True, check=True)
-    seen, heavy = json.loads(done.stdout)
+    seen, heavy = json.loads(python("-c", WATCH, *CORE))
     assert set(seen) <= ALLOWED
     assert heavy == []
 
@@ -88,25 +71,47 @@ def test_a_core_module_names_no_other_library(name: str) -> None:
     assert foreign <= ALLOWED | OPTIONAL | set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_point_one_way(name: str) -> None:
-    def room(module: str) -> int:
-        found = [level for level, names in enumerate(ROOMS) if module.split(".")[1] in names]
-        assert found, f"{module} has no room yet: say in ROOMS where it belongs"
-        return found[0]
+def test_imports_point_one_way() -> None:
+    """By the contracts of pyproject.toml, which `lint-imports` explains at length."""
+    pytest.importorskip("importlinter", reason="import-linter is part of the extra 'dev'")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter import cli; cli.lint_imports_command()",
+            "--no-cache",
+        ],
+        cwd=ROOT.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
 
-    for module in imports(name):
-        if module.startswith(f"{PACKAGE}."):
-            assert room(module) <= room(name), f"{name} imports {module}"
+
+def test_every_folder_says_what_lives_in_it() -> None:
+    for path in ROOT.rglob("__init__.py"):
+        if "model" not in path.parts:
+            assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
 
 
-def test_no_module_imports_itself_over_others() -> None:
-    graph = {name: {module for module in imports(name) if module in MODULES} for name in MODULES}
+def test_the_public_names_are_there_and_come_late() -> None:
+    late = "import sys, lib_unet_viz; assert 'torch' not in sys.modules; from lib_unet_viz import *; UNet"
+    python("-c", late)
+    assert lib_unet_viz.__all__ == sorted(lib_unet_viz.__all__, key=lambda name: (name.islower(), name))
+    assert all(getattr(lib_unet_viz, name) is not None for name in lib_unet_viz.__all__)
+    with pytest.raises(AttributeError, match=r"no attribute 'Recoder'; it has .*Recorder"):
+        _ = lib_unet_viz.Recoder
 
-    def visit(name: str, above: tuple[str, ...]) -> None:
-        assert name not in above, f"a circle of imports: {' -> '.join((*above, name))}"
-        for module in sorted(graph[name]):
-            visit(module, (*above, name))
 
-    for name in MODULES:
-        visit(name, ())
+@pytest.mark.parametrize("name", OLD)
+def test_old_paths_still_lead_to_the_names(name: str) -> None:
+    found = json.loads(
+        python(
+            "-c",
+            f"import importlib, json; old = importlib.import_module('{PACKAGE}.{name}')\n"
+            "print(json.dumps([getattr(old, each).__module__ for each in old.__all__]))",
+        )
+    )
+    assert found
+    assert f"{PACKAGE}.{name}" not in found

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lib_unet_viz.capture.recorder import Capture, Recorder, Row
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import Capture, Row
 from lib_unet_viz.hosts.diffusers.denoiser import PipelineDenoiser
 from lib_unet_viz.sampling import denoiser, inversion
 from lib_unet_viz.sampling.denoiser import Conditions, noise_of, timesteps
@@ -269,7 +270,7 @@ def test_a_host_without_gradients_says_what_else_there_is(
 @pytest.mark.parametrize("seed", [0, 1])
 def test_drawn_scenes_on_the_bundled_model(seed: int) -> None:
     from lib_unet_viz.demo.scenes import caption, draw_scene
-    from lib_unet_viz.hosts.diffusers.attached import load_demo
+    from lib_unet_viz.hosts.diffusers import load_demo
 
     rng = np.random.default_rng(seed)
     scene = draw_scene(rng)

@@ -14,8 +14,9 @@ from test_hosts_diffusers import generate, quiet, with_scheduler
 from test_pipeline import hooks
 from torch import Tensor
 
-from lib_unet_viz.capture.recorder import Capture, Recorder
-from lib_unet_viz.hosts.diffusers import attached as host
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import Capture
+from lib_unet_viz.hosts import diffusers as host
 from lib_unet_viz.hosts.diffusers.layer_prompts import LayerPrompts
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.notation.specs import SpecError

@@ -11,7 +11,7 @@ import torch
 from p2p_reference import EOS, Edit, reference_alignment, reference_edit
 from torch import Tensor
 
-from lib_unet_viz.hosts.diffusers.attached import load_demo
+from lib_unet_viz.hosts.diffusers import load_demo
 
 # Older text encoders know no double precision.
 pytestmark = pytest.mark.slow

@@ -12,7 +12,8 @@ from conftest import CONTEXT
 from torch import nn
 
 from lib_unet_viz import attention as arithmetic
-from lib_unet_viz.capture.recorder import BudgetError, Call, Capture, NothingCaptured, Recorder, Row, estimate
+from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
+from lib_unet_viz.capture.request import BudgetError, Call, Capture, Row, estimate
 from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.trace import MapLookupError, Trace
 from lib_unet_viz.unet import UNet
@@ -408,26 +409,26 @@ def fault(*_: Any, **__: Any) -> Any:
 @pytest.mark.parametrize(
     ("place", "name"),
     [
-        ("record.Recorder", "_before"),
-        ("record.Recorder", "_after"),
-        ("record", "_describe"),
-        ("record", "estimate"),
-        ("taps.Tap", "begin"),
-        ("taps.Tap", "end"),
-        ("taps.FeatureTap", "_output"),
-        ("taps.AttentionTap", "_output"),
-        ("taps", "token_maps"),
-        ("taps", "_copied"),
+        ("capture.recorder.Recorder", "_before"),
+        ("capture.recorder.Recorder", "_after"),
+        ("capture.recorder", "_describe"),
+        ("capture.recorder", "estimate"),
+        ("capture.hooks.Tap", "begin"),
+        ("capture.hooks.Tap", "end"),
+        ("capture.hooks.FeatureTap", "_output"),
+        ("capture.hooks.AttentionTap", "_output"),
+        ("capture.hooks", "token_maps"),
+        ("capture.hooks", "_copied"),
     ],
 )
 def test_a_fault_in_looking_ends_the_recording_and_not_the_run(
     any_unet: nn.Module, monkeypatch: pytest.MonkeyPatch, place: str, name: str
 ) -> None:
-    module, _, within = place.partition(".")
-    owner: Any = importlib.import_module(f"lib_unet_viz.{module}")
+    folder, module, *within = place.split(".")
+    owner: Any = importlib.import_module(f"lib_unet_viz.{folder}.{module}")
     before = run(any_unet)
     with monkeypatch.context() as patched:
-        patched.setattr(getattr(owner, within) if within else owner, name, fault)
+        patched.setattr(getattr(owner, within[0]) if within else owner, name, fault)
         with Recorder(any_unet, **BOTH, calls=Steps(), budget=10**9) as trace:
             after = run(any_unet)
     assert torch.equal(before, after)

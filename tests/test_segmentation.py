@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib_unet_viz.drawing import sheets
+from lib_unet_viz.drawing import labels, sheets
 from lib_unet_viz.maps import segmentation
 from lib_unet_viz.maps.words import HeatMap
 from lib_unet_viz.trace import Trace
@@ -28,7 +28,7 @@ def test_a_mask_by_otsu_and_by_threshold() -> None:
     found = heat("cat", left=1.0, right=0.4)
     assert segmentation.mask(found, SIZE).sum() == 7 * 4
     assert segmentation.mask(found, SIZE, threshold=0.3).sum() == 7 * 8
-    assert segmentation.mask_picture(segmentation.mask(found, SIZE)).getextrema() == (0, 255)
+    assert labels.mask_picture(segmentation.mask(found, SIZE)).getextrema() == (0, 255)
     for wrong in (1.5, "half"):
         with pytest.raises(ValueError, match="no threshold; allowed: 0 to 1"):
             segmentation.mask(found, SIZE, threshold=wrong)
@@ -40,12 +40,12 @@ def test_labels_go_to_the_hottest_word() -> None:
     assert (found[0] == -1).all()
     assert (found[1:, :4] == 0).all()
     assert (found[1:, 4:] == 1).all()
-    picture = segmentation.label_picture(found, ["cat", "dog"])
-    assert picture.getpixel((0, 7)) == segmentation.PALETTE[0]
-    assert picture.getpixel((7, 7)) == segmentation.PALETTE[1]
+    picture = labels.label_picture(found, ["cat", "dog"])
+    assert picture.getpixel((0, 7)) == labels.PALETTE[0]
+    assert picture.getpixel((7, 7)) == labels.PALETTE[1]
     assert picture.height > 8 + 3 * 14  # two words, and what is none of them
-    over = segmentation.label_picture(found, ["cat", "dog"], picture=Image.new("RGB", SIZE, "white"))
-    assert over.getpixel((0, 7)) != segmentation.PALETTE[0]
+    over = labels.label_picture(found, ["cat", "dog"], picture=Image.new("RGB", SIZE, "white"))
+    assert over.getpixel((0, 7)) != labels.PALETTE[0]
 
 
 def test_punctuation_is_no_label_unless_there_is_nothing_else() -> None:

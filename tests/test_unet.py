@@ -8,7 +8,8 @@ import torch
 from conftest import CONTEXT, diffusers_unet, ldm_unet, sdxl_unet
 from torch import nn
 
-from lib_unet_viz.capture.recorder import Call, Capture, Recorder, Row
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import Call, Capture, Row
 from lib_unet_viz.notation.specs import BlockSpec, SpecError
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet, UnsupportedModelError

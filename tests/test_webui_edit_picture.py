@@ -20,7 +20,7 @@ from test_webui_glue import modules
 from torch import Tensor
 from torch.nn import functional
 
-from lib_unet_viz.drawing.edit_sheets import Edited
+from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.uploaded import LIMIT, PSNR, RMSE
 from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.notation.tokens import BOS, EOS

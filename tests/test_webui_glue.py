@@ -21,8 +21,8 @@ from PIL import Image
 pytest.importorskip("gradio")
 ROOT = Path(__file__).parents[1]
 # Bind names of `modules` when they are imported.
-HOSTS = ("webui_model", "webui_noise", "webui_uploaded")
-GLUE = ("modules", "lib_unet_viz.extension", *(f"lib_unet_viz.hosts.{name}" for name in HOSTS))
+HOSTS = ("model", "denoiser", "uploaded")
+GLUE = ("modules", "lib_unet_viz.extension", *(f"lib_unet_viz.hosts.webui.{name}" for name in HOSTS))
 
 
 def _forget() -> None:
@@ -406,7 +406,8 @@ def loaded_model(unet: Any, parameterization: str) -> Any:
 def test_a_latent_is_inverted_with_the_loaded_checkpoint(
     modules: Any, ldm_unet: Any, parameterization: str
 ) -> None:
-    from lib_unet_viz.capture.recorder import Capture, Recorder
+    from lib_unet_viz.capture.recorder import Recorder
+    from lib_unet_viz.capture.request import Capture
     from lib_unet_viz.hosts.webui.denoiser import WebuiDenoiser
     from lib_unet_viz.hosts.webui.model import Interrupted, WebuiModel
     from lib_unet_viz.sampling import inversion

@@ -1,1 +1,4 @@
-"""The page's pieces, which a webui's tab shows too, and in `page` the stand-alone page made of them."""
+"""The stand-alone page: its own tabs, and all of `ui` on one pipeline.
+
+Imports `ui`, hosts' pipelines and the bundled model; nothing but the command line imports it.
+"""

@@ -21,7 +21,7 @@ from lib_unet_viz.ui.vxa_tab import VXA
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lib_unet_viz.drawing.edit_sheets import Edited
+    from lib_unet_viz.editing.edited import Edited
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 TITLE = "U-Net Viz"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lib_unet_viz.drawing.edit_sheets import Edited
+    from lib_unet_viz.editing.edited import Edited
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 SWEEPS = (edit_sheets.STEPS, edit_sheets.BLOCKS, "both")
@@ -150,14 +150,20 @@ def _target(edited: Edited, number: int) -> dict[str, Any]:
     """mask: by step, from 1, the share of the picture that may change."""
     asked = edited.request.targets[number - 1]
     masks = {step: float(mask.float().mean()) for step, mask in edited.masks.get(number, ())}
-    return {"prompt": asked.prompt, "edits": asked.said, "changed": edited.changed(number), "mask": masks}
+    return {
+        "prompt": asked.prompt,
+        "edits": asked.said,
+        "changed": edit_sheets.changed(edited, number),
+        "mask": masks,
+    }
 
 
 def _said(edited: Edited) -> None:
     for number, target in enumerate(edited.request.targets, start=1):
         masks = edited.masks.get(number)
         share = f", in {float(masks[-1][1].float().mean()):.0%} of it" if masks else ""
-        say(f"target {number}: {target.said}: the picture changed by {edited.changed(number):.1f}{share}")
+        changed = edit_sheets.changed(edited, number)
+        say(f"target {number}: {target.said}: the picture changed by {changed:.1f}{share}")
     for name, error in edited.errors.items():
         say(f"reconstruction, {name}: {error:.3g}")
     for line in (f"distance: {difference.DISTANCE}", *edited.notes):

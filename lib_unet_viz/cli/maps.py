@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from lib_unet_viz.cli import files
-from lib_unet_viz.drawing import naming, sheets
+from lib_unet_viz.drawing import labels, naming, sheets
 from lib_unet_viz.drawing.render import save_png
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.maps import open_vocabulary as asking
@@ -52,5 +52,5 @@ def _words(dump: Trace, options: Namespace, folder: Path) -> None:
         name = naming.word(number, heat.word)
         save_png(sheets.word_picture(dump.picture, heat, options.mode), folder / f"{name}.png")
         found = segmentation.mask(heat, size, threshold=options.threshold)
-        save_png(segmentation.mask_picture(found), folder / f"{name.replace('heat', 'mask', 1)}.png")
+        save_png(labels.mask_picture(found), folder / f"{name.replace('heat', 'mask', 1)}.png")
     save_png(sheets.label_picture(dump, heats, threshold=options.threshold), folder / "labels.png")

@@ -18,7 +18,7 @@ from PIL import Image
 from lib_unet_viz.capture.recorder import Recorder
 from lib_unet_viz.demo.localisation import Judged, judge, summary
 from lib_unet_viz.demo.scenes import COLORS, Scene, caption, draw_scene
-from lib_unet_viz.hosts.diffusers import attached as host
+from lib_unet_viz.hosts import diffusers as host
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.maps import words as heatmap
 from lib_unet_viz.maps.aggregation import summed

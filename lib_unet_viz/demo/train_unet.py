@@ -16,7 +16,7 @@ from transformers import CLIPTokenizer
 
 from lib_unet_viz.demo import dataset, model
 from lib_unet_viz.demo.checkpoint import Checkpoint
-from lib_unet_viz.hosts.diffusers.models import load_demo
+from lib_unet_viz.hosts.diffusers import load_demo
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""What an edit made, and how it is shown: pictures, masks, differences, and the sweep from 0 % to 100 %."""
+"""How an edit is shown: pictures, masks, differences, and the sweep from 0 % to 100 %."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from lib_unet_viz.drawing.difference import DISTANCE, brightened, picture_difference, rms
 from lib_unet_viz.drawing.montage import BACKGROUND, montage
 from lib_unet_viz.drawing.norm import number
-from lib_unet_viz.editing.hooks import Plan
+from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.notation import edits
 from lib_unet_viz.notation.specs import HasLayout, Layout
@@ -23,25 +23,9 @@ STEPS, BLOCKS = "steps", "blocks"
 _DIMMED = 0.25  # what lies outside of a mask
 
 
-@dataclass(frozen=True)
-class Edited:
-    """The pictures of an edit, the source first; masks as `Editing.masks`, by number of the picture.
-
-    latents: (picture, channel, y, x) after the last step, where the host knows them. notes: what the person
-    who asked should read. errors: of an uploaded picture's inversion, by name.
-    """
-
-    request: Request
-    plan: Plan
-    pictures: Sequence[Image.Image]
-    masks: Mapping[int, Sequence[tuple[int, Tensor]]]
-    latents: Tensor | None = None
-    notes: Sequence[str] = ()
-    errors: Mapping[str, float] = field(default_factory=dict)
-
-    def changed(self, target: int) -> float:
-        """How far a target (from 1) is from the source: root mean square over pixels and RGB, in [0, 255]."""
-        return rms(self.pictures[0], self.pictures[target])
+def changed(edited: Edited, target: int) -> float:
+    """How far a target (from 1) is from the source: root mean square over pixels and RGB, in [0, 255]."""
+    return rms(edited.pictures[0], edited.pictures[target])
 
 
 def comparison(edited: Edited) -> Image.Image:
@@ -56,7 +40,7 @@ def comparison(edited: Edited) -> Image.Image:
     rows[f"change × {number(factor)}"] = [blank, *changes]
     labels = ["source", *(f"target {at}" for at in range(1, len(edited.pictures)))]
     told = [
-        f"{label}: {target.said}, changes by {number(edited.changed(at))}"
+        f"{label}: {target.said}, changes by {number(changed(edited, at))}"
         for at, (label, target) in enumerate(zip(labels[1:], edited.request.targets, strict=True), start=1)
     ]
     return montage(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 import numpy as np
 from PIL import Image, ImageDraw
 
+from lib_unet_viz.drawing import labels
 from lib_unet_viz.drawing.color import Colorizer
 from lib_unet_viz.drawing.montage import BACKGROUND, BRIGHT, LABEL, montage
 from lib_unet_viz.drawing.norm import ColorError
@@ -206,7 +207,7 @@ def segments_picture(trace: Trace, *, half: Half = "cond") -> Image.Image:
     small = self_attention.segments(*_looks(trace, half))
     large = Image.fromarray(small.astype(np.int32)).resize(picture.size, Image.Resampling.NEAREST)
     names = [f"{number + 1}" for number in range(int(small.max()) + 1)]
-    return segmentation.label_picture(np.asarray(large, dtype=np.int64), names, picture=picture)
+    return labels.label_picture(np.asarray(large, dtype=np.int64), names, picture=picture)
 
 
 def label_picture(trace: Trace, heats: Sequence[HeatMap], *, threshold: float | str) -> Image.Image:
@@ -217,7 +218,7 @@ def label_picture(trace: Trace, heats: Sequence[HeatMap], *, threshold: float | 
     picture = _picture(trace)
     heats = [heat for heat in heats if not _is_punctuation(heat.word)] or heats
     found = segmentation.labels(heats, (picture.height, picture.width), threshold=threshold)
-    return segmentation.label_picture(found, [heat.word for heat in heats], picture=picture)
+    return labels.label_picture(found, [heat.word for heat in heats], picture=picture)
 
 
 def _picture(trace: Trace) -> Image.Image:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from PIL import Image
 from torch import Tensor
 
-from lib_unet_viz.drawing.edit_sheets import Edited
+from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Editing
 from lib_unet_viz.editing.plan import Request, TokensOf
 from lib_unet_viz.sampling.denoiser import Model

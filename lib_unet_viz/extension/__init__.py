@@ -1,1 +1,4 @@
-"""What a person meets in the webui: the script's panel, its pictures in the gallery, the VXA tab, routes."""
+"""What the webui loads: the script's panel, its pictures in the gallery, tabs, routes and X/Y/Z axes.
+
+Imports `ui`, the webui's host and the webui's own `modules`; only `scripts/` imports it.
+"""

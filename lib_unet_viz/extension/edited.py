@@ -12,7 +12,8 @@ from modules import processing, shared
 from PIL import Image
 
 from lib_unet_viz.drawing import edit_sheets
-from lib_unet_viz.drawing.edit_sheets import Case, Edited
+from lib_unet_viz.drawing.edit_sheets import Case
+from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.extension import results
 from lib_unet_viz.extension.results import Sheet
 from lib_unet_viz.hosts.webui.edit import EditRun

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image, ImageOps
 
-from lib_unet_viz.capture.recorder import Call, Capture, Recorder, Row, estimate
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import Call, Capture, Row, estimate
 from lib_unet_viz.maps import words as heatmap
 from lib_unet_viz.notation import tokens
 from lib_unet_viz.notation.specs import BlockSpec

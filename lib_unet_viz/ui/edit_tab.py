@@ -13,8 +13,8 @@ import gradio as gr
 from PIL import Image
 
 from lib_unet_viz.drawing import difference, edit_sheets
-from lib_unet_viz.drawing.edit_sheets import Edited
 from lib_unet_viz.drawing.norm import number
+from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Plan
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.sampling.inversion import METHODS
@@ -245,7 +245,7 @@ class EditTab(ABC):
         names = ["source", *(f"target {at}: {one.said}" for at, one in enumerate(edited.request.targets, 1))]
         masks = [edit_sheets.mask_sheet(edited, at) for at in range(1, len(edited.pictures))]
         drawn = [(mask, name) for mask, name in zip(masks, names[1:], strict=True) if mask is not None]
-        changes = ", ".join(number(edited.changed(at)) for at in range(1, len(edited.pictures)))
+        changes = ", ".join(number(edit_sheets.changed(edited, at)) for at in range(1, len(edited.pictures)))
         errors = ", ".join(f"{name} {number(error)}" for name, error in edited.errors.items())
         made = f"Reconstruction: {errors}" if errors else f"Seed {run['seed']}"
         said = (f"Done. {made}. Changed by {changes} ({difference.DISTANCE})", *edited.notes)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from lib_unet_viz.drawing.edit_sheets import Edited
+from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Plan
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.sampling.inversion import CFG, STEPS
@@ -31,7 +31,7 @@ class EditUploaded(EditTab):
     """Components and handlers of the tab.
 
     model, alone: as of `EditTab`. draw(model, prompt, settings, picture=, ...), planned(model, prompt,
-    settings): as in `hosts.webui_uploaded`.
+    settings): as in `hosts.webui.uploaded`.
     """
 
     label, wanted, empty = "Source prompt: what the picture shows", "what the picture shows", EMPTY

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from lib_unet_viz.drawing import render, sheets
+from lib_unet_viz.drawing import labels, render, sheets
 from lib_unet_viz.maps import open_vocabulary as asking
 from lib_unet_viz.maps import segmentation, vxa
 from lib_unet_viz.maps.words import DEFAULT, METHODS, MIDDLE, HeatMap, Method, cross_maps, word_maps
@@ -328,7 +328,7 @@ def draw(trace: Trace, heat: HeatMap, mode: str, *, method: Method = DEFAULT) ->
         return sheets.label_picture(trace, word_maps(trace, method=method), threshold=segmentation.OTSU)
     size = (base.height, base.width)
     if mode == "mask":
-        return segmentation.mask_picture(segmentation.mask(heat, size))
+        return labels.mask_picture(segmentation.mask(heat, size))
     values = heat.resized(size)
     if mode == "masked":
         return render.mask(base, values)

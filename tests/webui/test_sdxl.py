@@ -17,7 +17,8 @@ from test_families import SDXL_DEPTH, SDXL_NAMES
 from test_unet import assert_close, diffusers_key
 
 from lib_unet_viz.capture.dump import load_trace
-from lib_unet_viz.capture.recorder import Call, Capture, Recorder, Row
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import Call, Capture, Row
 
 ROOT = Path(__file__).parents[2]
 SIZE, TOKENS = (8, 16), 154

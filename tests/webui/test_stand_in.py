@@ -20,8 +20,8 @@ OWN = {"processing.generate", "images.saved"}
 OWN |= {f"processing.StableDiffusionProcessing{kind}" for kind in ("", "Txt2Img", "Img2Img")}
 GLUE = [
     *(ROOT / "scripts").glob("*.py"),
-    *(ROOT / "lib_unet_viz" / "webui").glob("*.py"),
-    *(ROOT / "lib_unet_viz" / "hosts").glob("*.py"),
+    *(ROOT / "lib_unet_viz" / "extension").glob("*.py"),
+    *(ROOT / "lib_unet_viz" / "hosts" / "webui").glob("*.py"),
 ]
 # Run by the webui's own Python: signatures, without annotations, of `module.name` and `module.name.method`.
 INSPECT = """

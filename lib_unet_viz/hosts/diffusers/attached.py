@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lib_unet_viz.capture.recorder import Call, Capture, Row
+from lib_unet_viz.capture.request import Call, Capture, Row
 from lib_unet_viz.capture.request import estimate as estimate_bytes
 from lib_unet_viz.hosts.diffusers.models import LoadError, load, load_demo
 from lib_unet_viz.unet import UNet, UnsupportedModelError

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from lib_unet_viz.capture.request import Call
-from lib_unet_viz.drawing.edit_sheets import Edited
+from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Editing
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.editing.uploaded import edit_uploaded

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-_DEMO = Path(__file__).parent.parent / "demo" / "model"
+_DEMO = Path(__file__).parents[2] / "demo" / "model"
 _FILES = (".safetensors", ".ckpt")
 _XL_KEYS = ("conditioner.embedders.",)
 

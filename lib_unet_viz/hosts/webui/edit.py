@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from lib_unet_viz.capture.request import Calls
-from lib_unet_viz.drawing.edit_sheets import Edited
+from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import EditError, Editing, Plan
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.hosts.webui import forge

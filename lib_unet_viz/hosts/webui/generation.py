@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Any
 
 from lib_unet_viz.capture.hooks import reason
-from lib_unet_viz.capture.recorder import BudgetError, Call, NothingCaptured, Recorder, Row
-from lib_unet_viz.capture.request import estimate
+from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
+from lib_unet_viz.capture.request import BudgetError, Call, Row, estimate
 from lib_unet_viz.editing.contexts import Contexts
 from lib_unet_viz.editing.hooks import EditError
 from lib_unet_viz.hosts.webui import (

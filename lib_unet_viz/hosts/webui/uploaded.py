@@ -13,7 +13,7 @@ from modules import shared
 from PIL import Image
 
 from lib_unet_viz.capture.recorder import Cancelled
-from lib_unet_viz.drawing.edit_sheets import Edited
+from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Plan
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.editing.uploaded import edit_uploaded
