@@ -28,6 +28,7 @@ from PIL import Image
 
 from lib_unet_viz.drawing.color import Colorizer
 from lib_unet_viz.drawing.render import montage, render, save_png
+from lib_unet_viz.settings import ColorSettings
 from lib_unet_viz.trace import FeatureMap, FeatureMaps, Key, Trace
 
 _FORMULAS = ("(2+v)/3", "1.0", "0.5")
@@ -47,12 +48,13 @@ def main() -> int:
 def measure(*, repeat: int) -> dict[str, Any]:
     """Milliseconds of each part, the two ratios with their bounds, and whether both hold."""
     planes = _features()
-    colorizer = Colorizer.from_settings(
+    settings = ColorSettings(
         method="Custom", transform="Auto [-1,1]", space="HSL", formulas=_FORMULAS, per_cell=True
     )
+    colorizer = Colorizer.from_settings(settings)
     page = montage(colorizer(planes))
     draw = _milliseconds(lambda: montage(colorizer(planes)), repeat)
-    parse = _milliseconds(lambda: Colorizer.from_settings(method="Custom", formulas=_FORMULAS), repeat)
+    parse = _milliseconds(lambda: Colorizer.from_settings(settings), repeat)
     encode = _milliseconds(lambda: page.save(io.BytesIO(), format="PNG"), 3)
     values = colorizer.norm.fit(planes, per_plane=True)(planes)
     ours = draw + parse

@@ -12,8 +12,8 @@ from PIL import Image
 
 from lib_unet_viz.capture.dump import load_trace, save_trace
 from lib_unet_viz.drawing import difference as module
+from lib_unet_viz.drawing.color import Colorizer
 from lib_unet_viz.drawing.difference import DifferenceError, baseline, brightened, difference, rms
-from lib_unet_viz.drawing.sheets import colorizer
 from lib_unet_viz.settings import AttentionSettings, ColorSettings, DifferenceSettings, Settings
 from lib_unet_viz.trace import AttentionMap, AttentionMaps, FeatureMap, FeatureMaps, Key, Trace
 
@@ -79,7 +79,7 @@ def test_no_change_has_one_color_whatever_else_there_is(method: Any, color: Any)
         item = FeatureMap(Key("M00", "features", step=0), data)
         fitted = module.centered(settings, item)
         planes = module.shown(item, fitted).planes()
-        drawn = colorizer(fitted).fit(planes)(planes)
+        drawn = Colorizer.from_settings(fitted).fit(planes)(planes)
         seen.add(tuple(int(value) for value in drawn[0, 0, 0]))
         assert not np.array_equal(drawn[0], drawn[1])
     assert len(seen) == 1

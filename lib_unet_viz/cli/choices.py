@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from lib_unet_viz.drawing import color
-from lib_unet_viz.drawing.sheets import colorizer
+from lib_unet_viz.drawing.color import Colorizer
 from lib_unet_viz.notation.specs import BlockSpec, SpecError, StepSpec
 from lib_unet_viz.settings import ColorSettings, Settings, SettingsError
 
@@ -107,7 +107,7 @@ def _check(chosen: Settings) -> None:
         if part.enabled:
             BlockSpec.parse(part.blocks)
             StepSpec.parse(part.steps)
-            colorizer(part.color)
+            Colorizer.from_settings(part.color)
 
 
 def existing(spec: str, names: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ pairs them, as matplotlib does. A custom formula is evaluated at the table's poi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +21,13 @@ from lib_unet_viz.drawing.norm import (
     ColorError,
     Floats,
     Linear,
-    Method,
     Norm,
     Sigmoid,
     finite,
     number,
 )
 from lib_unet_viz.notation.formula import FUNCTIONS, Formula
+from lib_unet_viz.settings import ColorMethod, ColorSettings, Transform
 
 __all__ = [
     "AVERAGES",
@@ -50,8 +50,6 @@ __all__ = [
 
 Bytes = NDArray[np.uint8]
 
-METHODS: tuple[Method, ...] = ("White/Black", "Red/Blue", "Custom")
-TRANSFORMS = ("Auto [0,1]", "Auto [-1,1]", "Linear", "Sigmoid")
 SPACES = ("RGB", "HSL")
 AVERAGES = ("mean", "1-norm", "2-norm")
 
@@ -63,25 +61,25 @@ _POINTS = 4097
 class Colormap:
     """A table (N, 3) of uint8 RGB, evenly over `domain`; None: over whatever range the norm gives.
 
-    `method` tells the norm what is shown: White/Black the size of a value, the others its sign too.
+    signed: whether it shows a value's sign; if not, the norm gives the size alone.
     """
 
     name: str
     table: Bytes = field(repr=False, compare=False)
     domain: tuple[float, float] | None
-    method: Method = "Custom"
+    signed: bool = True
 
     @classmethod
     def white_black(cls) -> Colormap:
         """White for 1, black for 0."""
         grey = np.linspace(0, 1, _POINTS)[:, None].repeat(3, axis=1)
-        return cls("White/Black", _table(grey), (0.0, 1.0), "White/Black")
+        return cls("White/Black", _table(grey), (0.0, 1.0), signed=False)
 
     @classmethod
     def red_blue(cls) -> Colormap:
         """Red for positive, blue for negative, |v| strong; black for 0."""
         v = np.linspace(-1, 1, _POINTS)
-        return cls("Red/Blue", _table(np.stack([v, np.zeros_like(v), -v], 1)), (-1.0, 1.0), "Red/Blue")
+        return cls("Red/Blue", _table(np.stack([v, np.zeros_like(v), -v], 1)), (-1.0, 1.0))
 
     @classmethod
     def custom(cls, space: str, exprs: Sequence[str]) -> Colormap:
@@ -92,7 +90,7 @@ class Colormap:
         if space.upper() not in SPACES:
             raise ColorError(f"no colour space {space!r}; there are {', '.join(SPACES)}")
         if len(exprs) != len(space):
-            raise ColorError(f"{space} takes {len(space)} formulas, {len(exprs)} given")
+            raise ColorError(f"formulas are {list(exprs)}; {space} takes three, for {', '.join(space)}")
         v = np.linspace(-1, 1, _POINTS)
         channels = np.stack([Formula.parse(text)(v) for text in exprs], 1)
         rgb = _hsl_to_rgb(channels) if space.upper() == "HSL" else channels
@@ -175,45 +173,20 @@ class Colorizer:
     per_cell: bool = True
 
     @classmethod
-    def from_settings(
-        cls,
-        *,
-        method: str = "White/Black",
-        transform: str = "Auto [0,1]",
-        clamp: tuple[float, float] = (-1.0, 1.0),
-        gain: float = 1.0,
-        offset: float = 0.0,
-        space: str = "HSL",
-        formulas: Sequence[str] = ("(2+v)/3", "1.0", "0.5"),
-        per_cell: bool = True,
-    ) -> Colorizer:
-        """From the words of the page: `METHODS` or the name of a colour map, `TRANSFORMS`, `SPACES`.
+    def from_settings(cls, settings: ColorSettings) -> Colorizer:
+        """The colours that the settings describe, by `METHODS` and `TRANSFORMS`.
 
-        `clamp` (minimum, maximum) is for Linear, `gain` and `offset` for Sigmoid, `space` and `formulas` for
-        Custom. ColorError on an unknown word, SpecError on a wrong formula.
+        Raises ColorError for a limit or colour map that cannot be, SpecError for a wrong formula.
         """
-        norms: dict[str, Callable[[], Norm]] = {
-            "Auto [0,1]": AutoUnit,
-            "Auto [-1,1]": AutoSigned,
-            "Linear": lambda: Linear(*clamp),
-            "Sigmoid": lambda: Sigmoid(gain, offset),
-        }
-        maps: dict[str, Callable[[], Colormap]] = {
-            "White/Black": Colormap.white_black,
-            "Red/Blue": Colormap.red_blue,
-            "Custom": lambda: Colormap.custom(space, formulas),
-        }
-        if transform not in norms:
-            raise ColorError(f"no value transform {transform!r}; there are {', '.join(TRANSFORMS)}")
-        colormap = maps.get(method, lambda: Colormap.named(method))()
-        return cls(norms[transform](), colormap, per_cell)
+        norm, colormap = TRANSFORMS[settings.transform], METHODS[settings.method]
+        return cls(norm(settings), colormap(settings), settings.per_cell)
 
     def __call__(self, planes: NDArray[Any]) -> Bytes:
         """(n, y, x) numbers -> (n, y, x, 3) uint8 RGB."""
         planes = finite(planes)
         norm = self.norm if self.norm.limits() else self.norm.fit(planes, per_plane=self.per_cell)
-        method = self.colormap.method
-        return self.colormap(norm.fitted(planes, method), norm.domain(method))
+        signed = self.colormap.signed
+        return self.colormap(norm.fitted(planes, signed=signed), norm.domain(signed=signed))
 
     def fit(self, planes: NDArray[Any]) -> Colorizer:
         """This colorizer with the limits of (n, y, x) frozen: same colours, and a colour bar with numbers."""
@@ -250,6 +223,21 @@ class Colorizer:
         """The limits where they are one pair of numbers, not one pair for each cell."""
         low, high = self.norm.limits() or (None, None)
         return (low, high) if isinstance(low, float | int) and isinstance(high, float | int) else None
+
+
+# The page's words: which colours, and how values become the range that these are over.
+METHODS: Mapping[ColorMethod, Callable[[ColorSettings], Colormap]] = {
+    "White/Black": lambda _: Colormap.white_black(),
+    "Red/Blue": lambda _: Colormap.red_blue(),
+    "Custom": lambda settings: Colormap.custom(settings.space, settings.formulas),
+    "Perceptual": lambda settings: Colormap.named(settings.colormap),
+}
+TRANSFORMS: Mapping[Transform, Callable[[ColorSettings], Norm]] = {
+    "Auto [0,1]": lambda _: AutoUnit(),
+    "Auto [-1,1]": lambda _: AutoSigned(),
+    "Linear": lambda settings: Linear(settings.minimum, settings.maximum),
+    "Sigmoid": lambda settings: Sigmoid(settings.gain, settings.offset),
+}
 
 
 def average(planes: NDArray[Any], how: str = "mean", *, axis: int = 0) -> Floats:

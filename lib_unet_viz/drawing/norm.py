@@ -1,7 +1,8 @@
 """Value transforms: a `Norm` brings values to [0, 1] or [-1, 1], as in the webui extension "Dump U-Net".
 
-What it gives depends on what is shown: White/Black shows |v|, so it always asks for [0, 1]; Red/Blue and
-Custom show the sign. nan counts as 0, infinities as the largest and smallest finite value.
+What it gives depends on whether the sign is shown: with it, values reach from -1 to 1; without it, as where
+white means far from 0, they are sizes from 0 to 1. nan counts as 0, infinities as the largest and smallest
+finite value.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Limit = float | tuple[float, ...]
 """One limit for all planes, or one for each plane."""
-Method = Literal["White/Black", "Red/Blue", "Custom"]
 
 
 class ColorError(ValueError):
@@ -26,19 +26,22 @@ class ColorError(ValueError):
 
 
 class Norm(ABC):
-    """Brings values to `domain(method)`. Call it with values, or `fit` it first to freeze the limits."""
+    """Brings values to `domain()`. Call it with values, or `fit` it first to freeze the limits.
+
+    signed: whether the sign is to be seen, everywhere here.
+    """
 
     def fit(self, values: NDArray[Any], *, per_plane: bool = False) -> Norm:
         """This norm with the limits of `values` (n, y, x), of all together or of each plane."""
         return self
 
-    def domain(self, method: Method = "Custom") -> tuple[float, float]:
+    def domain(self, *, signed: bool = True) -> tuple[float, float]:
         """The ends of the output's range."""
-        return (0.0, 1.0) if method == "White/Black" else (-1.0, 1.0)
+        return (-1.0, 1.0) if signed else (0.0, 1.0)
 
-    def __call__(self, values: NDArray[Any], method: Method = "Custom") -> Floats:
-        """Values of any shape -> same shape, float32, within `domain(method)`. nan counts as 0."""
-        return self.fitted(finite(values), method)
+    def __call__(self, values: NDArray[Any], *, signed: bool = True) -> Floats:
+        """Values of any shape -> same shape, float32, within `domain(signed=signed)`. nan counts as 0."""
+        return self.fitted(finite(values), signed=signed)
 
     @abstractmethod
     def limits(self) -> tuple[Limit, Limit] | None:
@@ -49,7 +52,7 @@ class Norm(ABC):
         """In words, as the page says it."""
 
     @abstractmethod
-    def fitted(self, values: Floats, method: Method) -> Floats:
+    def fitted(self, values: Floats, *, signed: bool) -> Floats:
         """As calling it, for values that are finite float32 already; always a new array."""
 
 
@@ -90,37 +93,37 @@ class Auto(Norm):
 
 @dataclass(frozen=True)
 class AutoUnit(Auto):
-    """Auto [0,1]: (v - lo) / (hi - lo), with every method; 0 where hi = lo."""
+    """Auto [0,1]: (v - lo) / (hi - lo), signed or not; 0 where hi = lo."""
 
-    def domain(self, method: Method = "Custom") -> tuple[float, float]:
+    def domain(self, *, signed: bool = True) -> tuple[float, float]:
         return (0.0, 1.0)
 
     def describe(self) -> str:
         return "Auto [0,1]"
 
-    def fitted(self, values: Floats, method: Method) -> Floats:
+    def fitted(self, values: Floats, *, signed: bool) -> Floats:
         return self._unit(values, flat=0.0)
 
 
 @dataclass(frozen=True)
 class AutoSigned(Auto):
-    """Auto [-1,1]: 2 (v - lo) / (hi - lo) - 1, for White/Black its absolute value; 0 where hi = lo."""
+    """Auto [-1,1]: 2 (v - lo) / (hi - lo) - 1, unsigned its absolute value; 0 where hi = lo."""
 
     def describe(self) -> str:
         return "Auto [-1,1]"
 
-    def fitted(self, values: Floats, method: Method) -> Floats:
+    def fitted(self, values: Floats, *, signed: bool) -> Floats:
         out = self._unit(values, flat=0.5)
         out *= 2
         out -= 1
-        return np.abs(out, out=out) if method == "White/Black" else out
+        return out if signed else np.abs(out, out=out)
 
 
 @dataclass(frozen=True)
 class Linear(Norm):
     """Linear: clamp to [min, max], then onto [-1, 1].
 
-    For White/Black (|v| - X) / (Y - X) with Y = max(|min|, |max|), and X = 0 where the range spans 0, else
+    Unsigned (|v| - X) / (Y - X) with Y = max(|min|, |max|), and X = 0 where the range spans 0, else
     min(|min|, |max|).
     """
 
@@ -139,16 +142,16 @@ class Linear(Norm):
     def describe(self) -> str:
         return f"Linear {number(self.min)} to {number(self.max)}"
 
-    def fitted(self, values: Floats, method: Method) -> Floats:
+    def fitted(self, values: Floats, *, signed: bool) -> Floats:
         out: Floats = np.clip(values, np.float32(self.min), np.float32(self.max))
         low, high = self.min, self.max
-        if method == "White/Black":
+        if not signed:
             np.abs(out, out=out)
             low, high = sorted((abs(self.min), abs(self.max)))
             low = 0.0 if self.min <= 0 <= self.max else low
         out -= np.float32(low)
         out /= np.float32(high) - np.float32(low)
-        if method != "White/Black":
+        if signed:
             out *= 2
             out -= 1
         return out
@@ -156,7 +159,7 @@ class Linear(Norm):
 
 @dataclass(frozen=True)
 class Sigmoid(Norm):
-    """Sigmoid, s(x) = 1 / (1 + exp(-x)): 2 s(gain (v + offset)) - 1; for White/Black 2 |s - 1/2|."""
+    """Sigmoid, s(x) = 1 / (1 + exp(-x)): 2 s(gain (v + offset)) - 1; unsigned 2 |s - 1/2|."""
 
     gain: float = 1.0
     offset: float = 0.0
@@ -173,13 +176,13 @@ class Sigmoid(Norm):
     def describe(self) -> str:
         return f"Sigmoid gain {number(self.gain)}, offset {number(self.offset)}"
 
-    def fitted(self, values: Floats, method: Method) -> Floats:
+    def fitted(self, values: Floats, *, signed: bool) -> Floats:
         # 2 s(x) - 1 = tanh(x / 2), which neither overflows nor loses the small values.
         with np.errstate(over="ignore"):
             out: Floats = np.add(values, np.float32(self.offset))
             out *= np.float32(self.gain / 2)
         np.tanh(out, out=out)
-        return np.abs(out, out=out) if method == "White/Black" else out
+        return out if signed else np.abs(out, out=out)
 
 
 def finite(values: NDArray[Any]) -> Floats:

@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw
 from lib_unet_viz.drawing import labels
 from lib_unet_viz.drawing.color import Colorizer
 from lib_unet_viz.drawing.montage import BACKGROUND, BRIGHT, LABEL, montage
-from lib_unet_viz.drawing.norm import ColorError
 from lib_unet_viz.drawing.render import Rendered, grey, mask, overlay, render
 from lib_unet_viz.maps import segmentation, self_attention
 from lib_unet_viz.maps.words import DEFAULT, HeatMap, Method, word_maps
@@ -23,33 +22,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from lib_unet_viz.settings import AttentionSettings, ColorSettings, FeatureSettings
+    from lib_unet_viz.settings import AttentionSettings, FeatureSettings
     from lib_unet_viz.trace import Half
 
 M = TypeVar("M", bound=FeatureMap)
 _WORD_SIDE, _SPACE = 256, 6  # pixels of a word's picture, and between two
 Mode = Literal["masked", "grey", "overlay"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-
-
-def colorizer(settings: ColorSettings) -> Colorizer:
-    """The colours that the settings describe.
-
-    Raises ColorError for a limit, colour map or word that cannot be, SpecError for a wrong formula.
-    """
-    if len(settings.formulas) != 3:
-        raise ColorError(f"formulas are {list(settings.formulas)}; three are needed, for R, G, B or H, S, L")
-    red, green, blue = settings.formulas
-    return Colorizer.from_settings(
-        method=settings.colormap if settings.method == "Perceptual" else settings.method,
-        transform=settings.transform,
-        clamp=(settings.minimum, settings.maximum),
-        gain=settings.gain,
-        offset=settings.offset,
-        space=settings.space,
-        formulas=(red, green, blue),
-        per_cell=settings.per_cell,
-    )
 
 
 def chosen_features(trace: Trace, settings: FeatureSettings) -> list[FeatureMap]:
@@ -81,12 +60,12 @@ def chosen_attention(trace: Trace, settings: AttentionSettings) -> list[Attentio
 def feature_sheet(trace: Trace, item: FeatureMap, settings: FeatureSettings) -> Rendered:
     """One feature as a montage of its channels, or their average."""
     average = None if settings.average == "none" else settings.average
-    return render(_part(trace, features=[item]), colorizer(settings.color), average=average)[0]
+    return render(_part(trace, features=[item]), Colorizer.from_settings(settings.color), average=average)[0]
 
 
 def attention_sheet(trace: Trace, item: AttentionMap, settings: AttentionSettings) -> Rendered:
     """One attention as a grid of heads and tokens, or of heads and channels."""
-    return render(_part(trace, attention=[item]), colorizer(settings.color))[0]
+    return render(_part(trace, attention=[item]), Colorizer.from_settings(settings.color))[0]
 
 
 def feature_sheets(trace: Trace, settings: FeatureSettings) -> list[Rendered]:

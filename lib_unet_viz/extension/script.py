@@ -16,7 +16,7 @@ from fastapi import HTTPException
 from modules import processing, scripts, shared
 
 from lib_unet_viz.capture.hooks import reason
-from lib_unet_viz.drawing import sheets
+from lib_unet_viz.drawing.color import Colorizer
 from lib_unet_viz.extension import axes, compare, edited, panel, paths, results
 from lib_unet_viz.hosts.webui import generation as webui
 from lib_unet_viz.hosts.webui.layer_prompts import Layers, texts_of
@@ -69,7 +69,7 @@ class _Script(scripts.Script):
         paths.check(settings)
         for section in (settings.features, settings.attention, settings.difference):
             if section.enabled:
-                sheets.colorizer(section.color)
+                Colorizer.from_settings(section.color)
         return settings
 
 
