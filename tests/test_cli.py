@@ -340,8 +340,8 @@ def test_an_alignment_needs_no_picture(
 ) -> None:
     assert run("edit", PROMPT, *EDITS, "--model", model, "--align", "--out", tmp_path / "none") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "target 1: a blue circle"
-    assert lines[2].index("b·l·u·e") == lines[1].index("red") == lines[3].index("swapped")
+    assert lines[:2] == ["target 1: a blue circle", "“red” becomes “blue”"]
+    assert lines[3].index("b·l·u·e") == lines[2].index("red") == lines[4].index("swapped")
     assert "target 2: a red circle on a square" in lines
     assert "in 16 of 16 blocks with attention" in lines
     assert not (tmp_path / "none").exists()

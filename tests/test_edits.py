@@ -38,6 +38,25 @@ def test_a_target_prompt(text: str, prompt: str) -> None:
     assert one(CAT, text).prompt == prompt
 
 
+@pytest.mark.parametrize(
+    ("text", "explained"),
+    [
+        ("cat -> dog; hat ->", ("“cat” becomes “dog”", "“hat” is left out")),
+        ("+ in snow; cat + on a mat", ("“in snow” is added at the end", "“on a mat” is added after “cat”")),
+        ("hat * 2.5; = a hat", ("“hat” acts 2.5 times as strongly", "the prompt becomes “a hat”")),
+    ],
+)
+def test_each_edit_says_what_it_does(text: str, explained: tuple[str, ...]) -> None:
+    assert one(CAT, text).explained == explained
+
+
+def test_every_kind_of_edit_reads_its_own_example() -> None:
+    """And no other kind reads it first: so a kind that is added shows where it stands in the others' way."""
+    for kind in edits.OPERATIONS:
+        line = edits.Line(kind.syntax, 0, kind.syntax)
+        assert type(next(found for each in reversed(edits.OPERATIONS) if (found := each.parse(line)))) is kind
+
+
 def test_words_count_as_a_whole() -> None:
     assert one("cats and a cat", "cat -> dog").prompt == "cats and a dog"
 
@@ -87,6 +106,7 @@ def test_several_targets_in_their_order() -> None:
         ("hat * nan", "this strength is not possible", "nan"),
         ("hat * much", "this is no number", "much"),
         ("hat *", "this is no number", ""),
+        ("cat->dog->bird", "one edit has one arrow", "->"),
         ("cat -> dog; a cat -> two dogs", "already changed", "cat -> dog"),
         ("= a dog; cat -> dog", "a whole target prompt leaves nothing", "cat -> dog"),
         ("= a dog; = a fox", "a whole target prompt leaves nothing", "= a fox"),

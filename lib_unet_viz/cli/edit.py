@@ -66,7 +66,7 @@ def _aligned(request: Request, model: Pipeline) -> str:
     width = shutil.get_terminal_size((100, 24)).columns
     blocks = []
     for number, (target, asked) in enumerate(zip(plan.targets, request.targets, strict=True), start=1):
-        title = f"target {number}: {asked.prompt}"
+        title = f"target {number}: {asked.prompt}\n{'; '.join(asked.explained)}"
         blocks.append(
             f"{title}\n{edit_words.aligned(target, width=width)}\n{edit_words.blended(plan, number)}"
         )

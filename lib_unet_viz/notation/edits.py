@@ -6,24 +6,27 @@
     = a dog with a hat      a whole target prompt, instead of words
     ---                     what follows makes another target of the same source
 
+Each kind of edit is one dataclass below, which reads its line, changes the prompt and says what it does;
+another kind is one more, named in `OPERATIONS`.
+
 `;` may stand instead of a line break. A word stands for all its places in the prompt, `cat#2` for the second.
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from lib_unet_viz.notation.specs import SpecError
 
 WEAKEST, STRONGEST = -2.0, 10.0
-SYNTAX = ("cat -> dog", "+ wearing sunglasses", "hat * 2.5", "= a whole prompt", "--- before another target")
 _LINE = re.compile(r"[^\n;]+")
-_WEIGHT = re.compile(r"(?P<word>.+?)\s*\*\s*(?P<factor>\S*)")
-_SWAP = re.compile(r"(?P<old>.*?)\s*(?:->|→)\s*(?P<new>.*)")
-_ADD = re.compile(r"(?P<word>.*?)(?:^|\s+)\+\s*(?P<words>.+)")
+_ARROW = re.compile(r"->|→")
 _RULE = re.compile(r"-{3,}")
+_ALONE = "a whole target prompt leaves nothing to change by words"
 
 Span = tuple[int, int]  # of a text: start, end
 
@@ -34,7 +37,7 @@ class Target:
 
     swapped: places in the source prompt and in this one that stand for each other. weights: places in this
     prompt and their strength. whole: it was given as a whole, so that words changed have to be found.
-    said: the edits in short.
+    said: the edits in short. explained: each edit as a sentence's part.
     """
 
     prompt: str
@@ -43,31 +46,7 @@ class Target:
     added: tuple[Span, ...] = ()
     whole: bool = False
     said: str = ""
-
-
-@dataclass(frozen=True)
-class _Line:
-    """One edit as it stands in the text of all."""
-
-    text: str
-    start: int
-    whole: str
-
-    def error(
-        self, message: str, at: int = 0, end: int | None = None, allowed: Iterable[str] = ()
-    ) -> SpecError:
-        stop = self.start + (len(self.text) if end is None else end)
-        return SpecError(message, self.whole, self.start + at, stop, allowed)
-
-
-@dataclass(frozen=True)
-class _Change:
-    """Text put in the place of a part of the source prompt."""
-
-    place: Span
-    text: str
-    swap: bool
-    line: _Line
+    explained: tuple[str, ...] = ()
 
 
 def targets(source: str, text: str) -> tuple[Target, ...]:
@@ -87,12 +66,240 @@ def first(text: str) -> str:
     return "\n".join(line.text for line in next(_parts(text), []))
 
 
-def _parts(text: str) -> Iterator[list[_Line]]:
+def places(prompt: str, phrase: str) -> list[Span]:
+    """All places of a word or phrase in a prompt; words count as a whole, case and blanks do not."""
+    words = r"\s+".join(re.escape(word) for word in phrase.split())
+    return [match.span() for match in re.finditer(rf"(?<!\w){words}(?!\w)", prompt, re.IGNORECASE)]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One edit as it stands in the text of all."""
+
+    text: str
+    start: int
+    whole: str
+
+    def error(
+        self, message: str, at: int = 0, end: int | None = None, allowed: Iterable[str] = ()
+    ) -> SpecError:
+        stop = self.start + (len(self.text) if end is None else end)
+        return SpecError(message, self.whole, self.start + at, stop, allowed)
+
+    def places(self, prompt: str, phrase: str) -> list[Span]:
+        """Where a word or phrase of this line stands in a prompt; `cat#2` is its second place."""
+        found, ordinal = places(prompt, phrase), None
+        if not found and (numbered := re.fullmatch(r"(.+)#(\d+)", phrase)):
+            found, ordinal = places(prompt, numbered[1]), int(numbered[2])
+        if ordinal is not None:
+            found = found[ordinal - 1 : ordinal] if ordinal else []
+        if not found:
+            at = self.text.find(phrase)
+            words = dict.fromkeys(re.findall(r"\w+(?:['-]\w+)*", prompt))
+            message = f"the prompt {prompt!r} does not hold these words"
+            raise self.error(message, at, at + len(phrase), allowed=words)
+        return found
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Text put in the place of a part of the source prompt."""
+
+    place: Span
+    text: str
+    swap: bool
+    line: Line
+
+
+@dataclass
+class Draft:
+    """A target prompt in the making, which the edits change one after the other."""
+
+    source: str
+    changes: list[_Change] = field(default_factory=list)
+    weights: list[Weigh] = field(default_factory=list)
+    prompt: str | None = None  # given as a whole
+
+    def places(self, phrase: str, line: Line) -> list[Span]:
+        """Where words to be changed stand in the source prompt. Raises SpecError."""
+        self._by_words(line)
+        return line.places(self.source, phrase)
+
+    def put(self, place: Span, text: str, line: Line, *, swap: bool = False) -> None:
+        """Put a text in the place of a part of the source prompt. Raises SpecError."""
+        self._by_words(line)
+        self.changes.append(_Change(place, text, swap, line))
+
+    def replace_all(self, prompt: str, line: Line) -> None:
+        """Take a whole prompt. Raises SpecError where words are changed, too."""
+        if self.changes:
+            raise self.changes[0].line.error(_ALONE)
+        self._by_words(line)
+        self.prompt = prompt
+
+    def target(self, said: str, explained: tuple[str, ...]) -> Target:
+        """The prompt with all changes, and where these stand in both. Raises SpecError."""
+        text, at = "", 0
+        swapped, added = [], []
+        for change in sorted(self.changes, key=lambda change: change.place):
+            start, end = change.place
+            if start < at:
+                raise change.line.error("these words are already changed by another edit")
+            text += self.source[at:start]
+            place = (len(text), len(text) + len(change.text))
+            if change.swap and change.text:
+                swapped.append((change.place, place))
+            elif change.text:
+                added.append(place)
+            text, at = text + change.text, end
+        prompt = text + self.source[at:] if self.prompt is None else self.prompt
+        weights = ((at, one.factor) for one in self.weights for at in one.line.places(prompt, one.words))
+        whole = self.prompt is not None
+        return Target(prompt, tuple(swapped), tuple(weights), tuple(added), whole, said, explained)
+
+    def _by_words(self, line: Line) -> None:
+        if self.prompt is not None:
+            raise line.error(_ALONE)
+
+
+@dataclass(frozen=True)
+class Operation(ABC):
+    """One edit: how its line is read, what it does to the prompt, and that in words."""
+
+    syntax: ClassVar[str]
+    line: Line
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, line: Line) -> Operation | None:
+        """The edit that a line says; None if it says another kind. Raises SpecError for a wrong one."""
+
+    @abstractmethod
+    def apply(self, draft: Draft) -> None:
+        """Change the target prompt. Raises SpecError, e.g. for words that are not there."""
+
+    @abstractmethod
+    def explain(self) -> str:
+        """What it does, as a part of a sentence."""
+
+
+@dataclass(frozen=True)
+class Swap(Operation):
+    """Words in the place of others, or nothing in their place."""
+
+    syntax = "cat -> dog"
+    old: str
+    new: str
+
+    @classmethod
+    def parse(cls, line: Line) -> Swap | None:
+        arrows = list(_ARROW.finditer(line.text))
+        if not arrows:
+            return None
+        if len(arrows) > 1:
+            raise line.error("one edit has one arrow", arrows[1].start(), arrows[1].end(), allowed=SYNTAX)
+        old, new = (part.strip() for part in _ARROW.split(line.text))
+        if not old:
+            raise line.error("nothing stands before the arrow", allowed=SYNTAX)
+        return cls(line, old, new)
+
+    def apply(self, draft: Draft) -> None:
+        for place in draft.places(self.old, self.line):
+            draft.put(place, self.new, self.line, swap=True)
+
+    def explain(self) -> str:
+        return f"“{self.old}” becomes “{self.new}”" if self.new else f"“{self.old}” is left out"
+
+
+@dataclass(frozen=True)
+class Add(Operation):
+    """More words, after a word or at the end."""
+
+    syntax = "+ wearing sunglasses"
+    words: str
+    after: str = ""
+
+    @classmethod
+    def parse(cls, line: Line) -> Add | None:
+        plus = re.compile(r"(?P<after>.*?)(?:^|\s+)\+\s*(?P<words>.+)")
+        found = None if _ARROW.search(line.text) else plus.fullmatch(line.text)
+        return cls(line, found["words"].strip(), found["after"].strip()) if found else None
+
+    def apply(self, draft: Draft) -> None:
+        if not self.after:
+            source = draft.source
+            gap = "" if not source or source[-1].isspace() else " "
+            draft.put((len(source), len(source)), gap + self.words, self.line)
+            return
+        for _, end in draft.places(self.after, self.line):
+            draft.put((end, end), f" {self.words}", self.line)
+
+    def explain(self) -> str:
+        return f"“{self.words}” is added {f'after “{self.after}”' if self.after else 'at the end'}"
+
+
+@dataclass(frozen=True)
+class Weigh(Operation):
+    """How strongly words of the target prompt act."""
+
+    syntax = "hat * 2.5"
+    words: str
+    factor: float
+
+    @classmethod
+    def parse(cls, line: Line) -> Weigh | None:
+        found = None if _ARROW.search(line.text) else re.fullmatch(r"(.+?)\s*\*\s*(\S*)", line.text)
+        if found is None:
+            return None
+        allowed = (f"{WEAKEST:g} to {STRONGEST:g}",)
+        try:
+            factor = float(found[2])
+        except ValueError:
+            raise line.error("this is no number", found.start(2), allowed=allowed) from None
+        if not WEAKEST <= factor <= STRONGEST:
+            raise line.error("this strength is not possible", found.start(2), allowed=allowed)
+        return cls(line, found[1].strip(), factor)
+
+    def apply(self, draft: Draft) -> None:
+        draft.weights.append(self)
+
+    def explain(self) -> str:
+        return f"“{self.words}” acts {self.factor:g} times as strongly"
+
+
+@dataclass(frozen=True)
+class Whole(Operation):
+    """A whole target prompt."""
+
+    syntax = "= a whole prompt"
+    prompt: str
+
+    @classmethod
+    def parse(cls, line: Line) -> Whole | None:
+        if not line.text.startswith("="):
+            return None
+        prompt = line.text[1:].strip()
+        if not prompt:
+            raise line.error("the target prompt is blank")
+        return cls(line, prompt)
+
+    def apply(self, draft: Draft) -> None:
+        draft.replace_all(self.prompt, self.line)
+
+    def explain(self) -> str:
+        return f"the prompt becomes “{self.prompt}”"
+
+
+OPERATIONS: tuple[type[Operation], ...] = (Swap, Add, Weigh, Whole)
+SYNTAX = (*(kind.syntax for kind in OPERATIONS), "--- before another target")
+
+
+def _parts(text: str) -> Iterator[list[Line]]:
     """The lines of each target."""
-    lines: list[_Line] = []
+    lines: list[Line] = []
     for match in _LINE.finditer(text):
         stripped = match[0].strip()
-        line = _Line(stripped, match.start() + len(match[0]) - len(match[0].lstrip()), text)
+        line = Line(stripped, match.start() + len(match[0]) - len(match[0].lstrip()), text)
         if _RULE.fullmatch(stripped):
             if not lines:
                 raise line.error("no edit stands before this", allowed=SYNTAX)
@@ -104,96 +311,16 @@ def _parts(text: str) -> Iterator[list[_Line]]:
         yield lines
 
 
-def _target(source: str, lines: list[_Line]) -> Target:
+def _target(source: str, lines: list[Line]) -> Target:
+    draft, operations = Draft(source), [_operation(line) for line in lines]
+    for operation in operations:
+        operation.apply(draft)
     said = "; ".join(line.text for line in lines)
-    wholes = [line for line in lines if line.text.startswith("=")]
-    weighted = [line for line in lines if line not in wholes and _weight(line) is not None]
-    changing = [line for line in lines if line not in wholes and line not in weighted]
-    if len(wholes) > 1 or (wholes and changing):
-        raise (changing or wholes[1:])[0].error("a whole target prompt leaves nothing to change by words")
-    if wholes:
-        prompt = wholes[0].text[1:].strip()
-        if not prompt:
-            raise wholes[0].error("the target prompt is blank")
-        target = Target(prompt, whole=True, said=said)
-    else:
-        target = _changed(source, [change for line in changing for change in _changes(source, line)], said)
-    weights = [one for line in weighted for one in _strengths(target.prompt, line)]
-    return Target(target.prompt, target.swapped, tuple(weights), target.added, target.whole, said)
+    return draft.target(said, tuple(operation.explain() for operation in operations))
 
 
-def _changed(source: str, changes: list[_Change], said: str) -> Target:
-    """The prompt with all changes, and where these stand in both."""
-    text, at = "", 0
-    swapped, added = [], []
-    for change in sorted(changes, key=lambda change: change.place):
-        start, end = change.place
-        if start < at:
-            raise change.line.error("these words are already changed by another edit")
-        text += source[at:start]
-        place = (len(text), len(text) + len(change.text))
-        if change.swap and change.text:
-            swapped.append((change.place, place))
-        elif change.text:
-            added.append(place)
-        text, at = text + change.text, end
-    return Target(text + source[at:], tuple(swapped), added=tuple(added), said=said)
-
-
-def _changes(source: str, line: _Line) -> Iterator[_Change]:
-    swap, add = _SWAP.fullmatch(line.text), _ADD.fullmatch(line.text)
-    if swap is not None:
-        old, new = swap["old"].strip(), swap["new"].strip()
-        if not old:
-            raise line.error("nothing stands before the arrow", allowed=SYNTAX)
-        for place in _places(source, old, line):
-            yield _Change(place, new, True, line)
-    elif add is not None and add["word"].strip():
-        for _, end in _places(source, add["word"].strip(), line):
-            yield _Change((end, end), f" {add['words'].strip()}", False, line)
-    elif add is not None:
-        gap = "" if not source or source[-1].isspace() else " "
-        yield _Change((len(source), len(source)), gap + add["words"].strip(), False, line)
-    else:
-        raise line.error("this is no edit", allowed=SYNTAX)
-
-
-def _weight(line: _Line) -> re.Match[str] | None:
-    return None if "->" in line.text or "→" in line.text else _WEIGHT.fullmatch(line.text)
-
-
-def _strengths(prompt: str, line: _Line) -> Iterator[tuple[Span, float]]:
-    match = _WEIGHT.fullmatch(line.text)
-    if match is None:
-        return
-    range_ = f"{WEAKEST:g} to {STRONGEST:g}"
-    try:
-        factor = float(match["factor"])
-    except ValueError:
-        raise line.error("this is no number", match.start("factor"), allowed=(range_,)) from None
-    if not WEAKEST <= factor <= STRONGEST:
-        raise line.error("this strength is not possible", match.start("factor"), allowed=(range_,))
-    for place in _places(prompt, match["word"].strip(), line):
-        yield place, factor
-
-
-def _places(prompt: str, phrase: str, line: _Line) -> list[Span]:
-    """Where a word or phrase stands in a prompt; `cat#2` is its second place."""
-    found, ordinal = places(prompt, phrase), None
-    if not found and (numbered := re.fullmatch(r"(.+)#(\d+)", phrase)):
-        found, ordinal = places(prompt, numbered[1]), int(numbered[2])
-    if ordinal is not None:
-        found = found[ordinal - 1 : ordinal] if ordinal else []
-    if not found:
-        at = line.text.find(phrase)
-        words = dict.fromkeys(re.findall(r"\w+(?:['-]\w+)*", prompt))
-        raise line.error(
-            f"the prompt {prompt!r} does not hold these words", at, at + len(phrase), allowed=words
-        )
-    return found
-
-
-def places(prompt: str, phrase: str) -> list[Span]:
-    """All places of a word or phrase in a prompt; words count as a whole, case and blanks do not."""
-    words = r"\s+".join(re.escape(word) for word in phrase.split())
-    return [match.span() for match in re.finditer(rf"(?<!\w){words}(?!\w)", prompt, re.IGNORECASE)]
+def _operation(line: Line) -> Operation:
+    for kind in reversed(OPERATIONS):  # a whole prompt may hold any sign, and words beside an arrow a plus
+        if (found := kind.parse(line)) is not None:
+            return found
+    raise line.error("this is no edit", allowed=SYNTAX)

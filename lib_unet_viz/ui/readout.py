@@ -120,13 +120,14 @@ def edit(request: Request, plan: Plan, unet: UNet | None = None) -> str:
 
 
 def _target(request: Request, plan: Plan, number: int) -> str:
+    asked = request.targets[number - 1]
     columns = "".join(_column(column) for column in edit_words.columns(plan.targets[number - 1]))
     name = "Target" if plan.pictures == 2 else f"Target {number}"
-    title = f"<b>{name}</b> <q>{escape(request.targets[number - 1].prompt)}</q>"
+    title = f"<b>{name}</b> <q>{escape(asked.prompt)}</q>"
     sides = '<div class="uv-sides"><span>source</span><span>target</span></div>'
     return (
         f'<section><p class="uv-target">{title}</p><div class="uv-words">{sides}{columns}</div>'
-        f"{note(edit_words.blended(plan, number))}</section>"
+        f"{note('; '.join(asked.explained))}{note(edit_words.blended(plan, number))}</section>"
     )
 
 
