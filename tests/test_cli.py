@@ -112,10 +112,10 @@ def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> 
     assert {parse(shlex.split(example)[1:]).command for example in examples} == {command}
 
 
-def test_the_readmes_examples_can_be_read() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    examples = re.findall(r"^    (unet-viz .*)", readme, re.MULTILINE)
-    assert examples
+def test_the_examples_of_the_documents_can_be_read() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))]
+    examples = re.findall(r"^    (unet-viz .*)", "\n".join(texts), re.MULTILINE)
+    assert len(examples) > 10
     assert all(parse(shlex.split(example)[1:]).run for example in examples)
 
 

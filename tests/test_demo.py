@@ -126,8 +126,8 @@ def test_the_text_encoder_has_the_weights_of_its_file(bundled: Pipeline) -> None
         assert torch.equal(loaded[name.removeprefix("text_model.")], value.float())
 
 
-def test_the_readmes_training_commands_are_understood() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+def test_the_documented_training_commands_are_understood() -> None:
+    readme = (Path(__file__).parents[1] / "docs" / "model.md").read_text(encoding="utf-8")
     lines = [
         line.split("#")[0].split("demo.train ")[1] for line in readme.splitlines() if "demo.train " in line
     ]

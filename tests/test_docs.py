@@ -68,8 +68,27 @@ def test_the_commands_on_layer_prompts_can_be_read() -> None:
 @pytest.mark.slow
 def test_the_python_of_layer_prompts_runs() -> None:
     pytest.importorskip("diffusers")
-    [code] = re.findall(r"^```python\n(.*?)^```$", LAYERS, re.MULTILINE | re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(code, names)
+    names = run_python(LAYERS)
     assert names["texts"]["IN00"] == "a big  red  circle"
     assert names["picture"].size == (128, 128)
+
+
+@pytest.mark.slow
+def test_the_python_of_the_library_runs() -> None:
+    pytest.importorskip("diffusers")
+    names = run_python((ROOT / "docs" / "library.md").read_text(encoding="utf-8"))
+    assert [feature.key.block for feature in names["trace"].features][:2] == ["IN00", "IN02"]
+    assert [picture.size for picture in (names["source"], names["target"])] == [(128, 128)] * 2
+
+
+def run_python(text: str) -> dict[str, Any]:
+    """Run a page's Python from top to bottom; what it defined."""
+    names: dict[str, Any] = {}
+    exec("\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)), names)
+    return names
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {path.name for path in ROOT.glob("docs/*.md")} - {"README.md"}
+    assert set(re.findall(r"\]\((\w[\w-]*\.md)\)", index)) == pages
