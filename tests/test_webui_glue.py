@@ -347,13 +347,13 @@ def test_what_goes_wrong_after_a_run_is_said(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     settings = Settings.asked({"features": {"blocks": "M00", "dump": True}, "attention": {"blocks": "M00"}})
-    for name, count in (("save_trace", 5), ("_put", 1), ("sheets.feature_sheet", 3)):
+    for name, count in (("save_trace", 5), ("_made", 1), ("sheets.feature_sheet", 3)):
         trace, _ = generation(ldm_unet, subs=[1], order=together, attention={"blocks": "M00"})
         p = modules.processing.StableDiffusionProcessing(all_seeds=[3], outpath_samples="")
         processed = modules.processing.Processed(p, [Image.new("RGB", (64, 64))], info="Seed: 3")
         with monkeypatch.context() as patched:
             patched.setattr(f"lib_unet_viz.extension.results.{name}", fault)
-            results.add(processed, p, trace, settings)
+            results.report(processed, p, trace, settings).show(processed)
         assert len(processed.images) == len(processed.infotexts) == count, name
         assert "No space left on device" in processed.extra_generation_params["U-Net Viz notes"]
 
@@ -368,7 +368,7 @@ def test_sheets_follow_their_pictures_with_full_infotexts(modules: Any, ldm_unet
     texts = [f"a circle\nSteps: 2, Seed: {seed}" for seed in (3, 4)]
     processed = modules.processing.Processed(p, list(pictures), infotexts=list(texts))
     settings = Settings.asked({"features": {"blocks": "M00", "steps": "2"}})
-    results.add(processed, p, trace, settings)
+    results.report(processed, p, trace, settings).show(processed)
     assert len(processed.images) == len(processed.infotexts) > 2
     at = [processed.images.index(picture) for picture in pictures]
     assert at == [0, len(processed.images) // 2]

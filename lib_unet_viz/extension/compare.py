@@ -12,7 +12,7 @@ from modules import processing
 from lib_unet_viz.capture.dump import save_trace
 from lib_unet_viz.drawing import difference, naming
 from lib_unet_viz.extension import paths, results
-from lib_unet_viz.extension.results import Sheet
+from lib_unet_viz.extension.results import Part, Sheet
 from lib_unet_viz.hosts.webui.generation import Generation
 from lib_unet_viz.hosts.webui.loaded import loaded_unet
 from lib_unet_viz.settings import DifferenceSettings, Settings
@@ -29,9 +29,7 @@ class Compared:
     plain: Trace
     pictures: list[Any]
 
-    def sheets(
-        self, p: Any, settings: Settings, index: int, picture: Any, said: list[str]
-    ) -> Iterator[Sheet]:
+    def sheets(self, p: Any, settings: Settings, index: int, picture: Any) -> Iterator[Part]:
         """Of one picture: it without and with layer prompts, then the changes in each block."""
         if index >= len(self.pictures):
             return  # interrupted
@@ -40,7 +38,7 @@ class Compared:
         changed, asked = difference.difference(before, after), settings.difference
         if asked.dump:  # before any sheet: of these only as many are drawn as are wanted
             stem = f"{paths.dump_name(p)}-difference-image{index + 1}"
-            said.append(f"wrote {save_trace(changed, paths.new_file(paths.folder(asked.path), stem))}")
+            yield f"wrote {save_trace(changed, paths.new_file(paths.folder(asked.path), stem))}"
         drawn = difference.comparison(before, after, labels=LABELS)
         yield Sheet(drawn, "difference", "without and with layer prompts")
         for item in difference.feature_sheets(changed, asked):

@@ -41,7 +41,7 @@ def run(p: Any, settings: Settings, told: Mapping[str, Any]) -> Any:
         with Generation(p, settings, edit=edit) as generation:
             processed = processing.process_images(p)
     sheets = _Sheets(edit, _pictures(processed), _sweep(p, settings.edit))
-    results.add(processed, p, generation.trace, settings, sheets)
+    results.report(processed, p, generation.trace, settings, sheets).show(processed)
     return processed
 
 
@@ -53,7 +53,7 @@ class _Sheets:
     pictures: list[Image.Image]
     swept: Image.Image | None
 
-    def __call__(self, index: int, picture: Image.Image, said: list[str]) -> Iterator[Sheet]:
+    def __call__(self, index: int, picture: Image.Image) -> Iterator[Sheet]:
         number, place = divmod(index, self.edit.batch)
         if place + 1 < self.edit.batch:
             return

@@ -6,8 +6,7 @@ References are to the webui's v1.10.1.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,50 +35,73 @@ class Sheet:
     caption: str
 
 
-More = Callable[[int, Image.Image, list[str]], Iterable[Sheet]]
+Part = Sheet | str  # or what is to be said of one
+More = Callable[[int, Image.Image], Iterable[Part]]
 
 
-def add(processed: Any, p: Any, trace: Trace, settings: Settings, more: More | None = None) -> None:
-    """Put each picture's sheets after it, save them, write the dumps, and say what happened.
+@dataclass(frozen=True)
+class Report:
+    """What a run shows: each picture followed by its sheets, an infotext for each, and what is to be said."""
 
-    more: sheets of a picture, by its index, that come before the others; it may add to what is said. What
-    goes wrong is said, too.
+    images: list[Image.Image]
+    infotexts: list[str]
+    notes: list[str]
+
+    def show(self, processed: Any) -> None:
+        """In the gallery; notes under it, and in what a request gets as `info`."""
+        processed.images[:], processed.infotexts[:] = self.images, self.infotexts
+        if self.notes:
+            text = "\n".join(f"U-Net Viz: {note}" for note in self.notes)
+            processed.comments += f"{text}\n"
+            processed.extra_generation_params = {**processed.extra_generation_params, "U-Net Viz notes": text}
+
+
+def report(processed: Any, p: Any, trace: Trace, settings: Settings, more: More | None = None) -> Report:
+    """Draw and save the sheets of each picture, and write the dumps; what goes wrong is a note.
+
+    more: sheets of a picture, by its index, that come before the others, and notes.
     """
-    said = list(trace.notes)
     try:
-        _put(processed, p, trace, settings, more, said)
+        made = _made(processed, p, trace, settings, more)
     except Exception as error:
-        said.append(f"no sheets and dumps were made: {reason(error)}")
-    _say(processed, said)
+        note = f"no sheets and dumps were made: {reason(error)}"
+        made = Report(list(processed.images), list(processed.infotexts), [note])
+    return replace(made, notes=[*trace.notes, *made.notes])
 
 
-def _put(
-    processed: Any, p: Any, trace: Trace, settings: Settings, more: More | None, said: list[str]
-) -> None:
-    images, infotexts = blocks_of(processed)
-    shown: list[Image.Image] = processed.images[: processed.index_of_first_image]
-    texts: list[str] = processed.infotexts[: processed.index_of_first_image]
-    pictures = {}
-    for index, (block, text) in enumerate(zip(images, infotexts, strict=True)):
-        pictures[index] = block[0]
-        parts = (
-            () if more is None else more(index, block[0], said),
-            _word(p, trace, settings.method, index, block[0]),
-            _words(trace, settings, index, block[0], said),
-            _features(_own(trace, index, block[0]), settings),
-            _attention(_own(trace, index, block[0]), settings),
-        )
-        drawn = chain.from_iterable(_drawable(part, index, said) for part in parts)
-        made = _kept(p, drawn, settings, block[0], text, said)
-        shown += [*block, *(sheet.image for sheet in made)]
-        texts += [text] * len(block) + [_infotext(text, sheet) for sheet in made]
-    said += _dumps(p, trace, settings, pictures)
-    at = next((place for place, text in enumerate(texts) if CAPTION in text), None)
+def _made(processed: Any, p: Any, trace: Trace, settings: Settings, more: More | None) -> Report:
+    first, (blocks, texts) = processed.index_of_first_image, blocks_of(processed)
+    images, infotexts, notes = processed.images[:first], processed.infotexts[:first], list[str]()
+    for index, (block, text) in enumerate(zip(blocks, texts, strict=True)):
+        parts = _parts(p, trace, settings, index, block[0], more)
+        shown, said = _kept(p, parts, settings, block[0], text)
+        images += [*block, *(sheet.image for sheet in shown)]
+        infotexts += [text] * len(block) + [_infotext(text, sheet) for sheet in shown]
+        notes += said
+    notes += _dumps(p, trace, settings, [block[0] for block in blocks])
+    at = next((place for place, text in enumerate(infotexts) if CAPTION in text), None)
     if at is not None and axes.varied(p):  # a plot's cell is its first image
-        shown.insert(processed.index_of_first_image, shown.pop(at))
-        texts.insert(processed.index_of_first_image, texts.pop(at))
-    processed.images[:] = shown
-    processed.infotexts[:] = texts
+        images.insert(first, images.pop(at))
+        infotexts.insert(first, infotexts.pop(at))
+    return Report(images, infotexts, notes)
+
+
+def _parts(
+    p: Any, trace: Trace, settings: Settings, index: int, picture: Image.Image, more: More | None
+) -> Iterator[Part]:
+    """All of one picture's, drawn one by one."""
+    own = _own(trace, index, picture)
+    for drawn in (
+        () if more is None else more(index, picture),
+        _word(p, trace, settings.method, index, picture),
+        _words(trace, settings, index, picture),
+        _features(own, settings),
+        _attention(own, settings),
+    ):
+        try:
+            yield from drawn
+        except Exception as error:  # the picture is there anyway
+            yield f"not all sheets of picture {index + 1} could be drawn: {reason(error)}"
 
 
 def blocks_of(processed: Any) -> tuple[list[list[Image.Image]], list[str]]:
@@ -94,42 +116,34 @@ def blocks_of(processed: Any) -> tuple[list[list[Image.Image]], list[str]]:
     return [pictures[at : at + each] for at in range(0, each * len(texts), each)], texts
 
 
-def _drawable(drawn: Iterable[Sheet], index: int, said: list[str]) -> Iterator[Sheet]:
-    """The sheets up to one that cannot be drawn: the picture is there anyway."""
-    try:
-        yield from drawn
-    except Exception as error:
-        said.append(f"not all sheets of picture {index + 1} could be drawn: {reason(error)}")
-
-
 def _kept(
-    p: Any, drawn: Iterable[Sheet], settings: Settings, picture: Image.Image, text: str, said: list[str]
-) -> list[Sheet]:
-    """The sheets of one picture that are to be shown; all are saved, if that is wanted."""
-    output, shown, hidden = settings.output, list[Sheet](), 0
+    p: Any, parts: Iterable[Part], settings: Settings, picture: Image.Image, text: str
+) -> tuple[list[Sheet], list[str]]:
+    """The sheets of one picture that are to be shown, and notes; all are saved, if that is wanted."""
+    output, shown, notes, hidden = settings.output, list[Sheet](), list[str](), 0
     save = output.save and p.save_samples()
-    for sheet in drawn:
+    for part in parts:
+        if isinstance(part, str):
+            notes.append(part)
+            continue
         if output.show and len(shown) < max(0, output.limit):
-            shown.append(sheet)
-        elif save:
-            hidden += 1
+            shown.append(part)
         else:
             hidden += 1
-            break  # neither shown nor saved: no need to draw more
+            if not save:
+                break  # neither shown nor saved: no need to draw more
         if save:
             try:
-                _save(p, sheet, picture, _infotext(text, sheet))
+                _save(p, part, picture, _infotext(text, part))
             except Exception as error:
-                said.append(f"the sheet {sheet.name} could not be saved: {reason(error)}")
+                notes.append(f"the sheet {part.name} could not be saved: {reason(error)}")
     if hidden and output.show:
         rest = f"{hidden} more sheets are saved" if save else "more sheets are neither drawn nor saved"
-        said.append(f"{rest}, as at most {output.limit} are shown for each picture")
-    return shown
+        notes.append(f"{rest}, as at most {output.limit} are shown for each picture")
+    return shown, notes
 
 
-def _words(
-    trace: Trace, settings: Settings, index: int, picture: Image.Image, said: list[str]
-) -> Iterator[Sheet]:
+def _words(trace: Trace, settings: Settings, index: int, picture: Image.Image) -> Iterator[Part]:
     """One picture's word maps, of each pass."""
     if settings.heatmaps:
         for pass_ in _passes(trace, index):
@@ -141,7 +155,7 @@ def _words(
                 )
                 yield Sheet(drawn_words, f"words{'-hires' * (pass_ == 'hires')}", f"words{PASSES[pass_]}")
             except ValueError as error:
-                said.append(f"no word heat maps of picture {index + 1}: {error}")
+                yield f"no word heat maps of picture {index + 1}: {error}"
 
 
 def _own(trace: Trace, index: int, picture: Image.Image) -> Trace:
@@ -216,7 +230,7 @@ def _save(p: Any, sheet: Sheet, picture: Image.Image, infotext: str) -> None:
     images.save_image(sheet.image, str(beside.parent), "", **options)
 
 
-def _dumps(p: Any, trace: Trace, settings: Settings, pictures: dict[int, Image.Image]) -> Iterator[str]:
+def _dumps(p: Any, trace: Trace, settings: Settings, pictures: list[Image.Image]) -> Iterator[str]:
     """One file for each picture and place: features and attention have their own, often the same.
 
     Yields what is to be said of each.
@@ -228,7 +242,7 @@ def _dumps(p: Any, trace: Trace, settings: Settings, pictures: dict[int, Image.I
             wanted.setdefault(paths.folder(section.path), {})[name] = maps
     stem = paths.dump_name(p)
     for folder, content in wanted.items():
-        for image, picture in pictures.items():
+        for image, picture in enumerate(pictures):
             whole = Trace(**content, meta=trace.meta, notes=trace.notes, picture=picture)
             if image in whole.images:
                 numbered = stem if len(pictures) == 1 else f"{stem}-image{image + 1}"
@@ -236,11 +250,3 @@ def _dumps(p: Any, trace: Trace, settings: Settings, pictures: dict[int, Image.I
                     yield f"wrote {save_trace(whole, paths.new_file(folder, numbered), image=image)}"
                 except Exception as error:
                     yield f"no dump {numbered} in {folder}: {reason(error)}"
-
-
-def _say(processed: Any, lines: list[str]) -> None:
-    """Under the result in the page, and in what a request gets as `info`."""
-    if lines:
-        text = "\n".join(f"U-Net Viz: {line}" for line in lines)
-        processed.comments += f"{text}\n"
-        processed.extra_generation_params = {**processed.extra_generation_params, "U-Net Viz notes": text}

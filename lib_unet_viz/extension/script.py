@@ -103,7 +103,7 @@ class Dropdown(_Script):
                     more = partial(compare.again(p, settings, given).sheets, p, settings)
                 except Exception as error:  # the picture is there
                     generation.trace.notes.append(f"no difference was made: {reason(error)}")
-        results.add(processed, p, generation.trace, settings, more)
+        results.report(processed, p, generation.trace, settings, more).show(processed)
         return processed
 
 
@@ -165,7 +165,7 @@ class AlwaysOn(_Script):
             if settings.enabled and _driven(p) and settings.output.show and not axes.varied(p):
                 generation.trace.notes.append(APART)
                 settings = replace(settings, output=replace(settings.output, show=False))
-            results.add(processed, p, generation.trace, settings)
+            results.report(processed, p, generation.trace, settings).show(processed)
 
 
 def _is_copy(p: Any) -> bool:

@@ -65,7 +65,7 @@ def forge(made: Path, *, xl: bool = False) -> Iterator[Webui]:
     folder = Path(os.environ["FORGE_DIR"])
     _fill(made, folder, xl=xl)
     python = os.environ.get("FORGE_PYTHON", sys.executable)
-    port = str(free_port(7892))
+    port = str(free_port())
     running = launched(
         [
             python,

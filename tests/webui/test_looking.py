@@ -58,7 +58,7 @@ FAULTS = (
     "lib_unet_viz.drawing.sheets:word_sheet",
     "lib_unet_viz.drawing.sheets:feature_sheet",
     "lib_unet_viz.drawing.sheets:attention_sheet",
-    f"{RESULTS}:_put",
+    f"{RESULTS}:_made",
     f"{RESULTS}:save_trace",
     f"{RESULTS}:_save",
     "lib_unet_viz.extension.paths:new_file",
