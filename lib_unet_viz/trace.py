@@ -26,7 +26,7 @@ from PIL import Image
 
 What = Literal["features", "Q", "K", "QK", "VQK"]
 Kind = Literal["cross", "self"]
-Half = Literal["cond", "uncond"]
+Half = Literal["cond", "uncond", "perturbed"]  # perturbed: without self-attention, of PAG
 Pass = Literal["first", "hires"]
 Planes = npt.NDArray[np.float32]
 

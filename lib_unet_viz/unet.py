@@ -45,7 +45,7 @@ class UnsupportedModelError(ValueError):
 @dataclass(frozen=True, eq=False)
 class AttentionSite:
     """One attention of a block: the four linear layers that every attention implementation calls, and its
-    numbers.
+    numbers. `module` is the attention itself.
     """
 
     block: str
@@ -58,11 +58,28 @@ class AttentionSite:
     heads: int
     scale: float
     level: int
+    module: nn.Module
 
     @property
     def name(self) -> str:
         """Such as ``OUT04.0 cross``."""
         return f"{self.block}.{self.layer} {self.kind}"
+
+    @property
+    def projections(self) -> list[tuple[nn.Module, str]]:
+        """The layers that put out q, k and v, each with which of these, side by side, are in its output.
+
+        diffusers' `fuse_qkv_projections` adds layers for several at once, which are called in their place
+        (attention_processor.py, Attention.fuse_projections).
+        """
+        fused = [(getattr(self.module, f"to_{parts}", None), parts) for parts in ("qkv", "kv")]
+        there = [(layer, parts) for layer, parts in fused if layer is not None]
+        return [(self.to_q, "q"), (self.to_k, "k"), (self.to_v, "v"), *there]
+
+    @property
+    def looks_elsewhere(self) -> bool:
+        """Whether it adds an attention to something else than text: the image of diffusers' IP-Adapter."""
+        return hasattr(getattr(self.module, "processor", None), "to_k_ip")
 
     @property
     def channels(self) -> int:
@@ -305,6 +322,7 @@ def _site(block: str, layer: int, kind: Kind, module: Any, level: int) -> Attent
         # Forge's CrossAttention has no scale (backend/nn/unet.py); all of them use this one.
         scale=float(scale) if scale is not None else (_features(module.to_q) // heads) ** -0.5,
         level=level,
+        module=module,
     )
 
 

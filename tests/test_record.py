@@ -4,6 +4,8 @@ import copy
 import importlib
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -320,17 +322,70 @@ def test_nothing_recorded_is_an_error_that_says_why(
     assert hooks(any_unet) == 0
 
 
-def test_fused_projections_are_noticed(diffusers_unet: nn.Module) -> None:
+def test_fused_projections_are_split(diffusers_unet: nn.Module) -> None:
     module: Any = copy.deepcopy(diffusers_unet)
+    asked: dict[str, Any] = {"attention": Capture("M00,OUT05", what="Q,K,QK,VQK", kinds="cross,self")}
+    apart = recorded(module, **asked)
     module.fuse_qkv_projections()
+    fused = recorded(module, **asked)
+    assert [item.key for item in fused.attention] == [item.key for item in apart.attention]
+    assert fused.notes == []
+    for one, other in zip(fused.attention, apart.attention, strict=True):
+        torch.testing.assert_close(one.data, other.data, rtol=1e-4, atol=1e-4)
+    module.unfuse_qkv_projections()
+    for one, other in zip(recorded(module, **asked).attention, apart.attention, strict=True):
+        assert torch.equal(one.data, other.data)
+
+
+def test_perturbed_rows_are_known(diffusers_unet: nn.Module) -> None:
+    """As in perturbed-attention guidance: one self-attention lets its last rows' values through."""
+    site = UNet.of(diffusers_unet).attention("M00")[0]
+    rows = (Row(0, "uncond"), Row(1, "uncond"), Row(0, "cond"), Row(0, "perturbed"))
+    chosen = Capture("M00,OUT05", halves="cond,uncond,perturbed", kinds="self,cross", what="QK,VQK")
     with (
-        pytest.raises(NothingCaptured, match="fused QKV"),
-        Recorder(module, attention=Capture(), calls=Steps()),
+        site.to_q.register_forward_hook(lambda m, args, out: out[:3]),
+        site.to_k.register_forward_hook(lambda m, args, out: out[:3]),
+        site.to_v.register_forward_hook(lambda m, args, out: out[:3]),
+        Recorder(diffusers_unet, attention=chosen, calls=Steps(rows=rows)) as trace,
+        pytest.raises(RuntimeError),  # the plain processor cannot go on with fewer rows
     ):
-        run(module)
-    trace = recorded(module, features=Capture("M00"), attention=Capture())
-    assert len(trace.features) == 2
-    assert "fused QKV" in trace.notes[0]
+        run(diffusers_unet)
+    found = trace.attention.all(block="M00", kind="self", what="VQK")
+    assert [item.key.half for item in found] == ["uncond", "uncond", "cond"]
+    assert "M00.0 self is not recorded in perturbed rows: they skip it" in trace.notes
+
+
+def test_two_threads_on_one_unet_record_their_own_calls(any_unet: nn.Module) -> None:
+    together = Barrier(2)
+
+    def steps(seed: int, wait: Callable[[], object]) -> Trace:
+        latents = torch.randn(3, 4, 4, *SIZE, generator=torch.Generator().manual_seed(seed))
+        asked: dict[str, Any] = {"features": Capture("M00"), "attention": Capture("OUT05", what="Q,K,QK")}
+        with Recorder(any_unet, **asked, calls=Steps(3)) as trace, torch.no_grad():
+            for step, latent in enumerate(latents):
+                wait()
+                any_unet(latent, torch.full((4,), 900 - step), torch.ones(4, 77, CONTEXT))
+            wait()
+        return trace
+
+    alone = [steps(seed, lambda: None) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as threads:
+        both = list(threads.map(steps, (1, 2), [together.wait] * 2))
+    for one, other in zip(both, alone, strict=True):
+        found, expected = ([*trace.features, *trace.attention] for trace in (one, other))
+        assert [item.key for item in found] == [item.key for item in expected]
+        assert one.notes == []
+        assert all(torch.equal(a.data, b.data) for a, b in zip(found, expected, strict=True))
+    assert hooks(any_unet) == 0
+
+
+def test_a_run_in_another_thread_is_said(any_unet: nn.Module) -> None:
+    with (
+        pytest.raises(NothingCaptured, match="called in another thread only"),
+        Recorder(any_unet, features=Capture("M00"), calls=Steps()),
+        ThreadPoolExecutor(1) as threads,
+    ):
+        threads.submit(run, any_unet).result()
 
 
 def test_merged_tokens_are_not_taken_for_a_picture(any_unet: nn.Module) -> None:

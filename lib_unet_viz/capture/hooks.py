@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from threading import get_ident
 from typing import Any, ClassVar
 
 import torch
@@ -28,13 +29,17 @@ _PARTS = {"Q": "q", "K": "k", "QK": "qk", "VQK": "qkv"}
 
 
 class Recording:
-    """The trace being filled, and the bytes it may take. `step` is the present one, from 1."""
+    """The trace being filled, and the bytes it may take. `step` is the present one, from 1. What `thread`
+    does is recorded, and nothing else.
+    """
 
     def __init__(self, trace: Trace, budget: int | None) -> None:
         self.trace = trace
         self.budget = budget
         self.step = 0
         self.ended = False
+        self.thread = get_ident()
+        self.elsewhere = False  # whether the U-Net was called in another thread
         self._held = 0
         self._owners: dict[Key, Tap] = {}
 
@@ -54,11 +59,15 @@ class Recording:
 
     def guarded(self, hook: Callable[..., object], *passing: type[Exception]) -> Callable[..., None]:
         """The hook, which costs nobody a picture: what goes wrong in it ends the recording with a note.
+        Other threads that run the same U-Net are left alone.
 
         passing: errors that are raised all the same.
         """
 
         def looking(*args: Any, **kwargs: Any) -> None:
+            if self.thread != get_ident():
+                self.elsewhere = True
+                return
             if self.ended:
                 return
             try:
@@ -203,10 +212,10 @@ class AttentionTap(Tap):
 
     def install(self, hooks: ExitStack) -> None:
         for site in self._sites:
-            linears = {"q": site.to_q, "k": site.to_k, "v": site.to_v}
-            for part in sorted(self._parts):
-                look = self.recording.guarded(partial(self._output, site, part), NoSuchTokensError)
-                hooks.enter_context(linears[part].register_forward_hook(look))
+            for linear, parts in site.projections:
+                if self._parts.intersection(parts):
+                    look = self.recording.guarded(partial(self._output, site, parts), NoSuchTokensError)
+                    hooks.enter_context(linear.register_forward_hook(look))
 
     def end(self) -> None:
         super().end()
@@ -220,12 +229,13 @@ class AttentionTap(Tap):
         self._sums.clear()
 
     def _output(
-        self, site: AttentionSite, part: str, _module: nn.Module, _args: object, output: Tensor
+        self, site: AttentionSite, put_out: str, _module: nn.Module, _args: object, output: Tensor
     ) -> None:
         if self._call is None or not self._rows:
             return
         parts = self._pending.setdefault(site.name, {})
-        parts[part] = output
+        each = zip(put_out, output.chunk(len(put_out), dim=-1), strict=True)
+        parts.update({part: tensor for part, tensor in each if part in self._parts})
         if len(parts) == len(self._parts):
             del self._pending[site.name]
             if self._fits(self._call, site, parts):
@@ -241,7 +251,7 @@ class AttentionTap(Tap):
             return False
         for part, tensor in parts.items():
             rows, length = tensor.shape[0], tensor.shape[1]
-            if rows != len(call.rows) or (part == "q" and length != height * width):
+            if rows not in (len(call.rows), call.attending) or (part == "q" and length != height * width):
                 self.recording.note(
                     f"{site.name} is not recorded: it attended with {rows} rows of {length} positions "
                     f"instead of {len(call.rows)} rows of {height} x {width} (token merging, tiling?)"
@@ -252,7 +262,11 @@ class AttentionTap(Tap):
     def _record(self, call: Call, site: AttentionSite, parts: dict[str, Tensor]) -> None:
         step = None if self.capture.mean else call.step
         size = site.size(call.size)
+        attending = len(next(iter(parts.values())))
         for at, row in self._rows:
+            if at >= attending:
+                self.recording.note(f"{site.name} is not recorded in perturbed rows: they skip it")
+                continue
             with _only_looking():
                 heads = {part: split_heads(tensor[at], site.heads) for part, tensor in parts.items()}
                 for what in sorted(self.capture.what):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from threading import get_ident
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch import nn
 
 from lib_unet_viz.capture.hooks import AttentionTap, FeatureTap, Recording, Tap
 from lib_unet_viz.capture.request import BudgetError, Call, Calls, Capture, Row, estimate, listed
+from lib_unet_viz.capture.runtime import is_compiled, uncompiled
 from lib_unet_viz.trace import Pass, Trace
 from lib_unet_viz.unet import UNet
 
@@ -36,6 +38,12 @@ __all__ = [
     "Row",
     "estimate",
 ]
+
+
+_COMPILED = (
+    "the U-Net is compiled (torch.compile): while it was recorded it ran as it was written, so the picture "
+    "may differ from a compiled run's in its last digits"
+)
 
 
 class Cancelled(Exception):  # noqa: N818 - a wish, not an error
@@ -98,9 +106,15 @@ class Recorder:
         self.finish(check=kind is None)
 
     def install(self) -> None:
-        """Put the hooks on the U-Net. A host that knows when its U-Net works may do so time and again."""
+        """Put the hooks on the U-Net, which is to be run in this thread. A host that knows when its U-Net
+        works may do so time and again.
+        """
         module = self.unet.module
+        self._recording.thread = get_ident()
         with ExitStack() as hooks:
+            if is_compiled(module):
+                hooks.enter_context(uncompiled(module))
+                self._recording.note(_COMPILED)
             before = self._recording.guarded(self._before, BudgetError)
             hooks.enter_context(module.register_forward_pre_hook(before, with_kwargs=True))
             hooks.enter_context(module.register_forward_hook(self._recording.guarded(self._after)))
@@ -203,6 +217,8 @@ class Recorder:
 
     def _why(self, tap: Tap) -> str:
         capture = tap.capture
+        if not self._asked and self._recording.elsewhere:
+            return "the U-Net was called in another thread only: enter the Recorder in the one that runs it."
         if not self._asked:
             return "the U-Net was not called: nothing was run, or another U-Net (TensorRT, a new model) was."
         if not self._total:
@@ -214,8 +230,8 @@ class Recorder:
             images = "" if capture.images is None else f" of the images {', '.join(map(str, capture.images))}"
             return f"no call was of a step asked for and had {halves} rows{images}."
         return (
-            "the U-Net was called, but its layers were not, or not with whole pictures: it is compiled, runs "
-            "in TensorRT, has fused QKV projections (unfuse_qkv_projections() undoes that) or merged tokens."
+            "the U-Net was called, but its layers were not, or not with whole pictures: it runs in TensorRT, "
+            "has fused projections that are not diffusers' own, or merged tokens."
         )
 
 

@@ -44,15 +44,20 @@ class Call:
     """What one forward of the U-Net is, as the host says.
 
     `step` counts from 0 and is one of `total` sampling steps; `rows` has one entry per row of the batch, in
-    order; `size` is the latent's (height, width).
+    order; `size` is the latent's (height, width); a `sigma` of None is not known.
     """
 
     step: int
     total: int
-    sigma: float
+    sigma: float | None
     rows: tuple[Row, ...]
     size: tuple[int, int]
     pass_: Pass = "first"
+
+    @property
+    def attending(self) -> int:
+        """How many rows a self-attention has that perturbs: the perturbed ones, the last, look at nothing."""
+        return sum(row.half != "perturbed" for row in self.rows)
 
 
 class Calls(Protocol):
@@ -67,7 +72,7 @@ class Capture:
 
     blocks, steps: as `BlockSpec` and `StepSpec`, or texts of these; blank is all.
     what: of attentions, any of Q, K, QK, VQK. kinds: cross, self.
-    halves: cond, uncond. images: indices; None all.
+    halves: cond, uncond, perturbed. images: indices; None all.
     tokens: of cross-attention's QK, only these tokens (indices into the context, from 0); None all.
     mean: QK averaged over heads and recorded steps, a running sum in float32: constant memory. In
     self-attention each head weighs what it tells (`attention.informed_mean`).

@@ -98,7 +98,7 @@ def _title(trace: Trace, item: FeatureMap) -> str:
         "mean over steps" if key.step is None else f"step {key.step + 1}{of_total}",
         "" if item.sigma is None else f"sigma {number(item.sigma)}",
         "hires pass" if key.pass_ == "hires" else "",
-        "unconditional" if key.half == "uncond" else "",
+        {"cond": "", "uncond": "unconditional"}.get(key.half, key.half),
         f"image {key.image + 1}" if key.image else "",
         f"sub-prompt {key.sub + 1}" if key.sub else "",
     ]

@@ -19,9 +19,10 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
+from lib_unet_viz.capture.runtime import in_this_thread, uncompiled
 from lib_unet_viz.unet import AttentionSite, UNet
 
-Part = Literal["k", "v"]
+Part = Literal["k", "v", "kv"]  # kv: both at once, of a model with fused projections
 
 
 class Provide(Protocol):
@@ -35,7 +36,7 @@ class Provide(Protocol):
 
 
 class Transform(Protocol):
-    """What the host does to every context before `to_k` or `to_v` (the webui's hypernetworks)."""
+    """What the host does to every context before `to_k` ("k") or `to_v` (the webui's hypernetworks)."""
 
     def __call__(self, part: Part, site: AttentionSite, context: Tensor, /) -> Tensor: ...
 
@@ -59,14 +60,17 @@ class Contexts:
     def __enter__(self) -> Contexts:
         module = self.unet.module
         with ExitStack() as hooks:
+            hooks.enter_context(uncompiled(module))
             hooks.callback(self._after)
-            hooks.enter_context(module.register_forward_pre_hook(self._before, with_kwargs=True))
-            hooks.enter_context(module.register_forward_hook(self._after))
+            before, after = in_this_thread(self._before), in_this_thread(self._after)
+            hooks.enter_context(module.register_forward_pre_hook(before, with_kwargs=True))
+            hooks.enter_context(module.register_forward_hook(after))
             for site in self.unet.sites:
                 if site.kind == "cross":
-                    for part, linear in (("k", site.to_k), ("v", site.to_v)):
-                        enter = partial(self._enter, part, site)  # type: ignore[arg-type]
-                        hooks.enter_context(linear.register_forward_pre_hook(enter))
+                    for linear, parts in site.projections:
+                        if parts != "q":
+                            enter = in_this_thread(partial(self._enter, parts, site))  # type: ignore[arg-type]
+                            hooks.enter_context(linear.register_forward_pre_hook(enter))
             self._hooks = hooks.pop_all()
         return self
 

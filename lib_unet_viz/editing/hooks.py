@@ -5,7 +5,7 @@
         ...                                           # run source and targets as one batch, from one noise
         latents = editing.blend(latents)              # after each step, where the plan blends
 
-Hertz et al. 2022, "Prompt-to-Prompt Image Editing with Cross-Attention Control". Only conditional rows are
+Hertz et al. 2022, "Prompt-to-Prompt Image Editing with Cross-Attention Control". Unconditional rows are not
 edited. In cross-attention, a hook before `to_out[0]` lets another mixture of the values in; in
 self-attention, hooks after `to_q` and `to_k` give a target the source's queries and keys. No forward and no
 processor is replaced, and where nothing is edited nothing is computed anew.
@@ -26,10 +26,12 @@ from torch import Tensor, nn
 
 from lib_unet_viz.attention import probabilities, split_heads
 from lib_unet_viz.capture.request import Call, Calls, Row
+from lib_unet_viz.capture.runtime import in_this_thread, uncompiled
 from lib_unet_viz.editing.alignment import Alignment, Window, Windows, within
 from lib_unet_viz.editing.local_blend import Blend, LocalBlend
-from lib_unet_viz.editing.mixing import Mixing, Parts
+from lib_unet_viz.editing.mixing import Mixing, Parts, attended
 from lib_unet_viz.notation.specs import BlockSpec
+from lib_unet_viz.trace import Half
 from lib_unet_viz.unet import AttentionSite, Size, UNet
 
 # Coarser maps than 12 x 16 do not say where a word is; 512 x 512 pixels have 16 x 16 in Stable Diffusion 1.
@@ -63,10 +65,11 @@ class EditError(ValueError):
 
 @dataclass(frozen=True)
 class _Pair:
-    """A target of the present call: rows in the batch of it and of its source."""
+    """A target of the present call: rows in the batch of it and of its source, both of one half."""
 
     target: int
     image: int
+    half: Half
     row: int
     source: int
 
@@ -120,9 +123,11 @@ class Editing:
         """Put the hooks on. A host that knows when its U-Net works may do so time and again."""
         module = self.unet.module
         with ExitStack() as hooks:
+            hooks.enter_context(uncompiled(module))
             hooks.callback(self._end)
-            hooks.enter_context(module.register_forward_pre_hook(self._begin, with_kwargs=True))
-            hooks.enter_context(module.register_forward_hook(self._end))
+            before, after = in_this_thread(self._begin), in_this_thread(self._end)
+            hooks.enter_context(module.register_forward_pre_hook(before, with_kwargs=True))
+            hooks.enter_context(module.register_forward_hook(after))
             for site in self.unet.sites:
                 for hook in self._hooks_of(site):
                     hooks.enter_context(hook)
@@ -155,12 +160,16 @@ class Editing:
         edited = site.name in self._edited
         if site.kind == "self":
             if edited:
-                for linear in (site.to_q, site.to_k):
-                    yield linear.register_forward_hook(partial(self._give_source, site))
+                for linear, parts in site.projections:
+                    if parts != "v":
+                        give = in_this_thread(partial(self._give_source, site, parts))
+                        yield linear.register_forward_hook(give)
         elif edited or self._local is not None:
-            for part, linear in (("q", site.to_q), ("k", site.to_k), ("v", site.to_v)):
-                yield linear.register_forward_hook(partial(self._keep, site, part))
-            yield site.to_out.register_forward_pre_hook(partial(self._mix, site, edited))
+            for linear, parts in site.projections:
+                keep = in_this_thread(partial(self._keep, site, parts))
+                yield linear.register_forward_hook(keep)
+            mix = in_this_thread(partial(self._mix, site, edited))
+            yield site.to_out.register_forward_pre_hook(mix)
 
     def _begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call = self._calls(args, kwargs)
@@ -183,16 +192,16 @@ class Editing:
         self._parts.clear()
 
     def _paired(self, rows: Sequence[Row]) -> list[_Pair]:
-        places = {row.image: at for at, row in enumerate(rows) if row.half == "cond"}
         if any(row.half == "cond" and row.sub for row in rows):
             raise EditError("prompts that AND joins cannot be edited: there is no one attention to keep")
+        places = {(row.half, row.image): at for at, row in enumerate(rows) if row.half != "uncond"}
         pairs = []
-        for image, at in places.items():
+        for (half, image), at in places.items():
             number = image % self.plan.pictures
-            if number and image - number not in places:
+            if number and (half, image - number) not in places:
                 raise EditError("a target came to the U-Net without its source; raise the batch size")
             if number:
-                pairs.append(_Pair(number, image, at, places[image - number]))
+                pairs.append(_Pair(number, image, half, at, places[half, image - number]))
         return pairs
 
     def _mixing(self, target: Alignment, call: Call) -> Mixing:
@@ -201,8 +210,10 @@ class Editing:
         padding = float(within(self.plan.cross.default, call.step, call.total))
         return Mixing(target.matrix * given, given * ~target.mapped + (1 - alpha), padding)
 
-    def _give_source(self, site: AttentionSite, _: nn.Module, __: object, output: Tensor) -> Tensor | None:
-        """Q or K of a self-attention, where targets have those of the source."""
+    def _give_source(
+        self, site: AttentionSite, put_out: str, _: nn.Module, __: object, output: Tensor
+    ) -> Tensor | None:
+        """Q or K of a self-attention, or what has both, where targets have those of the source."""
         call = self._call
         if call is None or not self._pairs or not within(self.plan.self_, call.step, call.total):
             return None
@@ -211,13 +222,16 @@ class Editing:
             return None
         self._check(site, output, positions)
         changed = output.clone()
+        given = slice(output.shape[-1] * len(put_out.replace("v", "")) // len(put_out))
         for pair in self._pairs:
-            changed[pair.row] = output[pair.source]
+            if pair.row < len(output):
+                changed[pair.row, :, given] = output[pair.source, :, given]
         return changed
 
-    def _keep(self, site: AttentionSite, part: str, _: nn.Module, __: object, output: Tensor) -> None:
+    def _keep(self, site: AttentionSite, put_out: str, _: nn.Module, __: object, output: Tensor) -> None:
         if self._pairs:
-            self._parts.setdefault(site.name, {})[part] = output
+            parts = zip(put_out, output.chunk(len(put_out), dim=-1), strict=True)
+            self._parts.setdefault(site.name, {}).update(parts)
 
     def _mix(
         self, site: AttentionSite, edited: bool, _: nn.Module, args: tuple[Tensor, ...]
@@ -235,7 +249,10 @@ class Editing:
             mixing = self._mixing_of(pair, parts)
             if edited and not mixing.idle:
                 changed = output.clone() if changed is None else changed
-                changed[pair.row] = mixing.output(site, parts, pair.source, pair.row).to(output.dtype)
+                mixed = mixing.output(site, parts, pair.source, pair.row)
+                if site.looks_elsewhere:
+                    mixed = mixed + output[pair.row] - attended(site, parts, pair.row)
+                changed[pair.row] = mixed.to(output.dtype)
         return None if changed is None else (changed, *others)
 
     def _mixing_of(self, pair: _Pair, parts: Parts) -> Mixing:
@@ -252,6 +269,8 @@ class Editing:
         """Add what this layer shows of the words to the sums of each target's maps, and its source's."""
         sources: dict[int, Tensor] = {}
         for pair in self._pairs:
+            if pair.half != "cond":
+                continue
             if pair.source not in sources:
                 sources[pair.source] = _probabilities(site, parts, pair.source)
             source, own = sources[pair.source], _probabilities(site, parts, pair.row)
@@ -261,11 +280,13 @@ class Editing:
             local.add(pair.image, pair.target, target, (source, own), self._looked)
 
     def _check(self, site: AttentionSite, output: Tensor, positions: int) -> None:
-        rows = len(self._call.rows) if self._call else 0
-        if output.shape[0] != rows or output.shape[1] != positions:
+        call = self._call
+        rows = (len(call.rows), call.attending) if call else ()
+        if output.shape[0] not in rows or output.shape[1] != positions:
             raise EditError(
                 f"{site.name} attends with {output.shape[0]} rows of {output.shape[1]} positions instead of "
-                f"{rows} rows of {positions}: switch token merging or tiling (HyperTile) off to edit"
+                f"{max(rows, default=0)} rows of {positions}: switch token merging or tiling (HyperTile) off "
+                "to edit"
             )
 
 

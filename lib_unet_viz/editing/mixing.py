@@ -75,6 +75,13 @@ class Mixing:
         return mixed.transpose(0, 1).flatten(1)
 
 
+def attended(site: AttentionSite, parts: Mapping[str, Tensor], row: int) -> Tensor:
+    """A row's values as they are without an edit, (position, head * channel), as of `Mixing.output`."""
+    values = _split(site, parts["v"], row)
+    with full_precision(values.device.type):
+        return _attended(site, parts, row, values).transpose(0, 1).flatten(1)
+
+
 def _attended(site: AttentionSite, parts: Mapping[str, Tensor], row: int, values: Tensor) -> Tensor:
     """A row's probabilities times values (head, token, channel): (head, position, channel)."""
     q, k = (_split(site, parts[part], row) for part in ("q", "k"))

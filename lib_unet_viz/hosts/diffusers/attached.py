@@ -6,8 +6,7 @@
     with Recorder(attached.unet, attention=Capture("M00"), calls=attached.calls, meta=meta) as trace:
         trace.picture = pipe(prompt, generator=torch.Generator().manual_seed(1)).images[0]
 
-Works with Stable Diffusion 1, 2 and XL: text to image, image to image, inpainting, with and without
-ControlNet.
+Which pipelines that works with, and what can be asked of each, is in docs/pipelines.md.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,12 +23,15 @@ from torch import Tensor
 from lib_unet_viz.capture.request import Call, Capture, Row
 from lib_unet_viz.capture.request import estimate as estimate_bytes
 from lib_unet_viz.hosts.diffusers.models import LoadError, load, load_demo
+from lib_unet_viz.hosts.diffusers.schedule import Schedule
+from lib_unet_viz.trace import Half
 from lib_unet_viz.unet import UNet, UnsupportedModelError
 
 __all__ = [
     "Attached",
     "LoadError",
     "PipelineCalls",
+    "UnsupportedPipelineError",
     "attach",
     "describe",
     "encode",
@@ -40,43 +42,67 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, eq=False)
+# Pipelines whose rows come in an order of their own, or stand for parts of a picture.
+_OTHER_ROWS = ("InstructPix2Pix", "Panorama")
+
+
+class UnsupportedPipelineError(UnsupportedModelError):
+    """It cannot be told which rows of a pipeline's U-Net calls are which."""
+
+    def __init__(self, pipe: object) -> None:
+        ValueError.__init__(
+            self,
+            f"{type(pipe).__name__} cannot be looked into: which rows of its U-Net calls are unconditional "
+            "is known of pipelines that put these first and say whether they guide "
+            "(do_classifier_free_guidance), as most of Stable Diffusion 1, 2 and XL do; for another one, "
+            "give the Recorder `calls` of your own",
+        )
+
+
 class PipelineCalls:
     """Says what each U-Net call of a pipeline is; asked before the call, with the call's arguments.
 
-    A sampling step of a second-order scheduler (Heun, DPM2, DPM++ SDE, PNDM's start) has several calls: its
-    first one stands for it, the others are None, and so is a call at a timestep that is not the
-    scheduler's. Steps are counted among all the scheduler's steps, so image to image begins at a later one.
+    None for what is no sampling step's first call; see `Schedule`.
     """
 
-    pipe: Any
+    def __init__(self, pipe: Any) -> None:
+        self.pipe = pipe
+        self._schedule = Schedule(pipe)
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Call | None:
         sample: Tensor = args[0] if args else kwargs["sample"]
+        if sample.dim() != 4:
+            raise ValueError(f"the U-Net was called with {sample.dim()} axes: videos cannot be recorded")
         given = args[1] if len(args) > 1 else kwargs["timestep"]
-        timestep = float(torch.as_tensor(given).flatten()[0])
-        scheduler = self.pipe.scheduler
-        index = _index(scheduler, timestep)
-        place = None if index is None else _step(scheduler, index)
-        if index is None or place is None:
+        place = self._schedule.place(float(torch.as_tensor(given).flatten()[0]))
+        if place is None:
             return None
         return Call(
-            step=place[0],
-            total=place[1],
-            sigma=_sigma(scheduler, index, timestep),
+            step=place.step,
+            total=place.total,
+            sigma=place.sigma,
             rows=self.rows(len(sample)),
             size=(sample.shape[-2], sample.shape[-1]),
         )
 
     def rows(self, count: int) -> tuple[Row, ...]:
-        """What each of a call's rows is. Unconditional ones come first, each image by image:
-        ``torch.cat([negative_prompt_embeds, prompt_embeds])`` (pipeline_stable_diffusion.py,
-        pipeline_stable_diffusion_img2img.py, pipeline_stable_diffusion_xl*.py).
+        """What each of a call's rows is, image by image: unconditional ones first, perturbed ones last
+        (``torch.cat([negative_prompt_embeds, prompt_embeds])``, pipeline_stable_diffusion*.py;
+        ``_prepare_perturbed_attention_guidance``, pag_utils.py).
+
+        Raises ValueError where so many rows cannot be told.
         """
-        if not getattr(self.pipe, "do_classifier_free_guidance", False):
-            return tuple(Row(image, "cond") for image in range(count))
-        halves: tuple[Literal["uncond", "cond"], ...] = ("uncond", "cond")
-        return tuple(Row(image, half) for half in halves for image in range(count // 2))
+        halves: tuple[Half, ...] = ("cond",)
+        if self.pipe.do_classifier_free_guidance:
+            halves = ("uncond", *halves)
+        if getattr(self.pipe, "do_perturbed_attention_guidance", False):
+            halves = (*halves, "perturbed")
+        images, left = divmod(count, len(halves))
+        if left:
+            raise ValueError(
+                f"the U-Net was called with {count} rows, which are not as many {', '.join(halves)} ones each"
+            )
+        return tuple(Row(image, half) for half in halves for image in range(images))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +116,14 @@ class Attached:
 def attach(pipe: Any) -> Attached:
     """What a `Recorder` needs to know of a pipeline.
 
-    Raises UnsupportedModelError if the pipeline has no U-Net of the kinds known, or orders its rows
-    differently.
+    Raises UnsupportedModelError if the pipeline has no U-Net of the kinds known, UnsupportedPipelineError if
+    its rows cannot be told.
     """
-    if not hasattr(pipe, "unet") or "InstructPix2Pix" in type(pipe).__name__:
+    if not hasattr(pipe, "unet"):
         raise UnsupportedModelError(getattr(pipe, "transformer", pipe))
+    kind = type(pipe)
+    if not hasattr(kind, "do_classifier_free_guidance") or any(name in kind.__name__ for name in _OTHER_ROWS):
+        raise UnsupportedPipelineError(pipe)
     return Attached(UNet.of(pipe.unet), PipelineCalls(pipe))
 
 
@@ -112,16 +141,21 @@ def tokens(pipe: Any, prompt: str) -> list[str]:
     return list(tokenizer.convert_ids_to_tokens(ids))
 
 
-def encode(pipe: Any, prompt: str) -> Sequence[Tensor]:
+def encode(
+    pipe: Any, prompt: str, *, clip_skip: int | None = None, lora_scale: float | None = None
+) -> Sequence[Tensor]:
     """What the pipeline's text encoders make of a prompt.
 
     First the context (row, token, channel), of one row; of SDXL, third the pooled vector (row, channel).
+    clip_skip, lora_scale: as the pipeline's `encode_prompt` takes them.
     """
     arguments: dict[str, Any] = {
-        "device": pipe.unet.device,
+        "device": pipe._execution_device,
         "num_images_per_prompt": 1,
         "do_classifier_free_guidance": False,
     }
+    chosen = {"clip_skip": clip_skip, "lora_scale": lora_scale}
+    arguments |= {name: value for name, value in chosen.items() if value is not None}
     if "prompt_2" in inspect.signature(pipe.encode_prompt).parameters:
         arguments["prompt_2"] = None
     encoded: Sequence[Tensor] = pipe.encode_prompt(prompt, **arguments)
@@ -131,7 +165,7 @@ def encode(pipe: Any, prompt: str) -> Sequence[Tensor]:
 def describe(
     pipe: Any,
     *,
-    prompt: str | Sequence[str],
+    prompt: str | Sequence[str] | None,
     negative: str | Sequence[str] | None = None,
     seed: int | None = None,
     images_per_prompt: int = 1,
@@ -140,8 +174,12 @@ def describe(
     """What a trace's `meta` should hold of a run: prompt, negative, seed, model, tokens and `more` (plain
     data).
 
-    Several prompts make a batch: `images` then lists, image by image, what differs.
+    Several prompts make a batch: `images` then lists, image by image, what differs. Of a run that is given
+    `prompt_embeds`, the prompt is what these were made of; None where that is not known, and then tokens
+    have no names.
     """
+    if prompt is None:
+        return {"seed": seed, "model": model_name(pipe), **more}
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     negatives = (
         [negative or ""] * len(prompts) if negative is None or isinstance(negative, str) else list(negative)
@@ -188,56 +226,3 @@ def estimate(
         images=images,
         tokens=(pipe.tokenizer or pipe.tokenizer_2).model_max_length,
     )
-
-
-def _index(scheduler: Any, timestep: float) -> int | None:
-    """Place of a call's timestep among the scheduler's; None if it is not there.
-
-    Where a timestep occurs more than once, the scheduler's own state says which it is.
-    """
-    timesteps = [] if scheduler.timesteps is None else scheduler.timesteps.tolist()
-    places = [index for index, value in enumerate(timesteps) if value == timestep]
-    state = getattr(scheduler, "step_index", None)
-    if state is None:
-        state = getattr(scheduler, "begin_index", None)
-    if state is None:
-        state = getattr(scheduler, "counter", None)  # PNDM
-    if state in places:
-        return int(state)
-    return places[0] if places else None
-
-
-def _step(scheduler: Any, index: int) -> tuple[int, int] | None:
-    """(sampling step from 0, number of steps) of the call at a place of the timesteps; None if it is a later
-    call of its step.
-    """
-    if hasattr(scheduler, "prk_timesteps"):
-        return _pndm_step(scheduler, index)
-    order = scheduler.order
-    # Heun, DPM2 and DPM++ SDE: the first call of a step is at an even place, the last step has no second
-    # call.
-    return None if index % order else (index // order, -(-len(scheduler.timesteps) // order))
-
-
-def _pndm_step(scheduler: Any, index: int) -> tuple[int, int] | None:
-    """PNDM starts with three steps of four calls each, or (Stable Diffusion's setting) with one of two calls
-    (scheduling_pndm.py, set_timesteps).
-    """
-    total = int(scheduler.num_inference_steps)
-    starting = len(scheduler.prk_timesteps)
-    if index < starting:
-        return None if index % 4 else (index // 4, total)
-    if starting:
-        return starting // 4 + index - starting, total
-    if len(scheduler.timesteps) <= total:
-        return index, total
-    return None if index == 1 else (max(0, index - 1), total)
-
-
-def _sigma(scheduler: Any, index: int, timestep: float) -> float:
-    """The noise's standard deviation relative to the picture's, sqrt((1 - a) / a) of the timestep."""
-    sigmas = getattr(scheduler, "sigmas", None)
-    if sigmas is not None and len(sigmas) >= len(scheduler.timesteps):
-        return float(sigmas[index])
-    kept = float(scheduler.alphas_cumprod[round(timestep)])
-    return float(((1 - kept) / kept) ** 0.5)

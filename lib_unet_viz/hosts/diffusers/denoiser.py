@@ -26,24 +26,14 @@ from lib_unet_viz.sampling.denoiser import Conditions, Place, Present, joined, n
 class PipelineDenoiser:
     """`inversion.Model` on a pipeline. `calls` says what its U-Net calls are, to a Recorder or an edit.
 
-    Raises UnsupportedModelError for a pipeline without a U-Net; ValueError for an inpainting model, whose
-    U-Net takes more than a latent, and for a scheduler without noise levels.
+    Raises UnsupportedModelError as of `attach`; ValueError as of `check_alone`.
     """
 
     differentiable = True
 
     def __init__(self, pipe: Any) -> None:
         self.pipe, self.unet, self.calls = pipe, attach(pipe).unet, Present()
-        taken, latent = pipe.unet.config.in_channels, pipe.vae.config.latent_channels
-        if taken != latent:
-            raise ValueError(
-                f"this U-Net takes {taken} channels, a latent has {latent}: pictures cannot be inverted with "
-                "an inpainting model; load one that makes pictures from text alone"
-            )
-        if not hasattr(pipe.scheduler, "alphas_cumprod"):
-            raise ValueError(
-                f"{type(pipe.scheduler).__name__} has no noise levels (alphas_cumprod) to invert by"
-            )
+        check_alone(pipe)
         self.alphas_cumprod: Tensor = pipe.scheduler.alphas_cumprod
         self.prediction = str(pipe.scheduler.config.prediction_type)
 
@@ -59,22 +49,13 @@ class PipelineDenoiser:
         module, kept = self.pipe.unet, float(self.alphas_cumprod[timestep])
         extra = {}
         if conditions.vector is not None:
-            extra["added_cond_kwargs"] = {
-                "text_embeds": conditions.vector.to(module.dtype),
-                "time_ids": self._sizes(latents),
-            }
+            extra["added_cond_kwargs"] = added(self.pipe, conditions.vector, latents)
         context = conditions.context.to(module.dtype)
         with self.calls.during(place, rows, latents=latents, kept=kept):
             (output,) = module(
                 latents.to(module.dtype), timestep, encoder_hidden_states=context, return_dict=False, **extra
             )
         return noise_of(output, latents, kept=kept, prediction=self.prediction)
-
-    def _sizes(self, latents: Tensor) -> Tensor:
-        """SDXL's original size, crop and size of the picture, (row, 6): all of it, uncropped."""
-        height, width = (side * self.pipe.vae_scale_factor for side in latents.shape[-2:])
-        sizes = torch.tensor([height, width, 0, 0, height, width], dtype=self.pipe.unet.dtype)
-        return sizes.to(latents.device).repeat(len(latents), 1)
 
     @torch.no_grad()
     def conditions(self, prompts: Sequence[str], negative: str = "") -> tuple[Conditions, Conditions]:
@@ -106,11 +87,43 @@ class PipelineDenoiser:
         return pictures_of(self.pipe, latents)
 
 
+def check_alone(pipe: Any) -> None:
+    """Raises ValueError where a pipeline's U-Net cannot be run on noised pictures with nothing but a text."""
+    taken, latent = pipe.unet.config.in_channels, pipe.vae.config.latent_channels
+    if taken != latent:
+        raise ValueError(
+            f"this U-Net takes {taken} channels, a latent has {latent}: pictures of one's own cannot be "
+            "looked into or inverted with an inpainting model; load one that makes pictures from text alone"
+        )
+    if pipe.unet.config.get("encoder_hid_dim_type") == "ip_image_proj":
+        raise ValueError(
+            "this U-Net reads an image beside the text (IP-Adapter), so pictures of one's own cannot be "
+            "looked into or inverted with it; unload_ip_adapter() takes that off"
+        )
+    if not hasattr(pipe.scheduler, "alphas_cumprod"):
+        raise ValueError(
+            f"{type(pipe.scheduler).__name__} has no noise levels (alphas_cumprod) to noise or invert "
+            "pictures by; choose another scheduler, such as DDIMScheduler"
+        )
+
+
+def added(pipe: Any, vector: Tensor, latents: Tensor) -> dict[str, Tensor]:
+    """What SDXL adds to the time embedding: the pooled text (row, channel), and the picture's original size,
+    crop and size, uncropped; its refiner has an aesthetic score in the size's place (``_get_add_time_ids``,
+    pipeline_stable_diffusion_xl_img2img.py, of which 6 is the default).
+    """
+    height, width = (side * pipe.vae_scale_factor for side in latents.shape[-2:])
+    scored = pipe.config.get("requires_aesthetics_score", False)
+    sizes = [height, width, 0, 0, *([6.0] if scored else [height, width])]
+    ids = torch.tensor([sizes], dtype=pipe.unet.dtype, device=latents.device)
+    return {"text_embeds": vector.to(pipe.unet.dtype), "time_ids": ids.repeat(len(latents), 1)}
+
+
 @torch.no_grad()
 def latent_of(pipe: Any, picture: Image.Image) -> Tensor:
     """The autoencoder's mean latent (image, channel, y, x) of a picture, scaled as the U-Net wants it."""
     with _steady(pipe.vae) as vae:
-        pixels = pipe.image_processor.preprocess(picture).to(vae.device, vae.dtype)
+        pixels = pipe.image_processor.preprocess(picture).to(pipe._execution_device, vae.dtype)
         mean = vae.encode(pixels).latent_dist.mean
     scaled: Tensor = (mean - (getattr(vae.config, "shift_factor", None) or 0)) * vae.config.scaling_factor
     return scaled.to(pipe.unet.dtype)
@@ -121,7 +134,7 @@ def pictures_of(pipe: Any, latents: Tensor) -> list[Image.Image]:
     """Pictures of latents (image, channel, y, x), scaled as the U-Net has them; back from `latent_of`."""
     with _steady(pipe.vae) as vae:
         unscaled = latents / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0)
-        pixels = vae.decode(unscaled.to(vae.device, vae.dtype), return_dict=False)[0]
+        pixels = vae.decode(unscaled.to(pipe._execution_device, vae.dtype), return_dict=False)[0]
     pictures: list[Image.Image] = pipe.image_processor.postprocess(pixels.float(), output_type="pil")
     return pictures
 

@@ -10,9 +10,10 @@ The latter is of a picture that the model did not make.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -64,15 +65,18 @@ def edit(
     seed: int = 0,
     cfg: float = 7.5,
     size: tuple[int, int] | None = None,
+    arguments: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Edited:
     """Make a picture of a prompt and its targets, of size (height, width).
 
     picture: one of one's own instead, of any size, of which the prompt says what it shows; `inversion` is the
-    method (`inversion.sample`), and neither seed nor size are of use. `progress(step, steps, preview)` is
-    called after each step, with the first target where it is known. Raises SpecError and SettingsError for
-    what was asked wrongly, before sampling; Cancelled when `cancelled()` turned true.
+    method (`inversion.sample`), and neither seed, size nor arguments are of use. arguments: what this
+    pipeline wants beside, such as `strength`, and `image`, of which most want a list of one per picture.
+    `progress(step, steps, preview)` is called after each step, with the first target where it is known.
+    Raises SpecError and SettingsError for what was asked wrongly, before sampling; Cancelled when
+    `cancelled()` turned true.
     """
 
     def report(done: int, total: int, preview: Image.Image | None = None) -> None:
@@ -83,7 +87,7 @@ def edit(
 
     if picture is None:
         request = Request.of(prompt, settings)
-        return _generated(model, request, report, negative, steps, seed, cfg, size)
+        return _generated(model, request, report, negative, steps, seed, cfg, size, arguments)
     return edit_uploaded(
         PipelineDenoiser(model.pipe),
         prepare(picture, model.native_size),
@@ -108,6 +112,7 @@ def _generated(
     seed: int,
     cfg: float,
     size: tuple[int, int] | None,
+    arguments: Mapping[str, Any],
 ) -> Edited:
     pipe, last = model.pipe, list[Tensor]()
     plan = request.plan(partial(host.tokens, pipe))
@@ -119,15 +124,17 @@ def _generated(
         report(step + 1, steps, model.preview(last[0][1:]))
         return {"latents": last[0]}
 
+    wanted = {"negative_prompt": [negative] * plan.pictures} if negative.strip() else {}
     with editing:
-        output = pipe(
+        output = model.call(
             prompt=request.prompts,
-            negative_prompt=[negative] * plan.pictures if negative.strip() else None,
+            **wanted,
             num_inference_steps=steps,
             guidance_scale=cfg,
             height=height,
             width=width,
             generator=[torch.Generator("cpu").manual_seed(seed) for _ in range(plan.pictures)],
             callback_on_step_end=after_step,
+            **arguments,
         )
-    return Edited(request, plan, output.images, editing.masks, latents=last[0])
+    return Edited(request, plan, output.images, editing.masks, latents=last[0] if last else None)

@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 
 from lib_unet_viz.editing.contexts import Contexts
-from lib_unet_viz.hosts.diffusers.attached import PipelineCalls, describe, encode, tokens
+from lib_unet_viz.hosts.diffusers.attached import attach, describe, encode, tokens
 from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.notation.specs import Layout
 from lib_unet_viz.trace import Half
-from lib_unet_viz.unet import UNet
 
 Place = tuple[Half, int]  # which half of the guidance, which prompt of the batch
 Texts = Sequence[str | None]  # one for each prompt of the batch; None: the pipeline is called without
@@ -45,9 +44,13 @@ class LayerPrompts:
         negative: str | Sequence[str] = "",
         *,
         images_per_prompt: int = 1,
+        clip_skip: int | None = None,
+        lora_scale: float | None = None,
     ) -> None:
         self.pipe, self.images_per_prompt = pipe, images_per_prompt
-        self.unet, self._calls = UNet.of(pipe.unet), PipelineCalls(pipe)
+        self._encoding = {"clip_skip": clip_skip, "lora_scale": lora_scale}
+        attached = attach(pipe)
+        self.unet, self._calls = attached.unet, attached.calls
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         negatives = [negative] * len(prompts) if isinstance(negative, str) else list(negative)
         self.given: dict[Half, list[str]] = {"cond": prompts, "uncond": negatives}
@@ -59,7 +62,8 @@ class LayerPrompts:
             for block, number, text in _differing(half, parsed, common, self.unet.layout):
                 self._own.setdefault(block, {})[half, number] = text
         self._last: tuple[Tensor | None, dict[str, Tensor]] = (None, {})
-        self._encoded = _encoded(pipe, (text for own in self._own.values() for text in own.values()))
+        texts_of_blocks = (text for own in self._own.values() for text in own.values())
+        self._encoded = _encoded(pipe, texts_of_blocks, **self._encoding)
 
     @property
     def texts(self) -> list[str]:
@@ -68,13 +72,18 @@ class LayerPrompts:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What to call the pipeline with: the texts that most blocks read."""
-        negative = self._common["uncond"]
-        return {
+        """What to call the pipeline with: the texts that most blocks read, and how they are encoded."""
+        found: dict[str, Any] = {
             "prompt": self._common["cond"],
-            "negative_prompt": None if None in negative else negative,
             "num_images_per_prompt": self.images_per_prompt,
         }
+        if None not in self._common["uncond"]:
+            found["negative_prompt"] = self._common["uncond"]
+        if self._encoding["clip_skip"] is not None:
+            found["clip_skip"] = self._encoding["clip_skip"]
+        if self._encoding["lora_scale"] is not None:
+            found["cross_attention_kwargs"] = {"scale": self._encoding["lora_scale"]}
+        return found
 
     def contexts(self) -> AbstractContextManager[Any]:
         """To be entered for the time of the run; nothing is installed where all blocks read the same."""
@@ -122,7 +131,8 @@ class LayerPrompts:
 
     def _contexts(self, given: Tensor) -> dict[str, Tensor]:
         rows = self._calls.rows(len(given))
-        places = [(row.half, row.image // self.images_per_prompt) for row in rows]
+        halves: dict[Half, Half] = {"perturbed": "cond"}
+        places = [(halves.get(row.half, row.half), row.image // self.images_per_prompt) for row in rows]
         contexts = {}
         for block, own in self._own.items():
             contexts[block] = given.clone()
@@ -149,9 +159,9 @@ def _differing(
 
 
 @torch.no_grad()
-def _encoded(pipe: Any, texts: Iterable[str | None]) -> dict[str | None, Tensor]:
+def _encoded(pipe: Any, texts: Iterable[str | None], **encoding: Any) -> dict[str | None, Tensor]:
     """Each text's context (token, channel), once; without a negative prompt SDXL's is zero."""
-    found = {text: encode(pipe, text or "")[0][0] for text in dict.fromkeys(texts)}
+    found = {text: encode(pipe, text or "", **encoding)[0][0] for text in dict.fromkeys(texts)}
     if None in found and pipe.config.get("force_zeros_for_empty_prompt", False):
         found[None] = torch.zeros_like(found[None])
     return found

@@ -4,17 +4,20 @@ pictures.
 
 from __future__ import annotations
 
+import inspect
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from lib_unet_viz.capture.hooks import reason
 from lib_unet_viz.capture.recorder import Cancelled as Cancelled
-from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
 from lib_unet_viz.capture.request import estimate
 from lib_unet_viz.hosts.diffusers import attached as host
-from lib_unet_viz.hosts.diffusers.denoiser import latent_of
+from lib_unet_viz.hosts.diffusers.denoiser import added, check_alone, latent_of
 from lib_unet_viz.hosts.diffusers.layer_prompts import LayerPrompts
 from lib_unet_viz.maps.vxa import default_layers
 from lib_unet_viz.maps.words import explore_captures, word_captures
@@ -23,7 +26,7 @@ from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 # Latent channels to RGB, then an offset, for quick previews of Stable Diffusion 1 (Birch-san, 2022).
 PREVIEW = np.array(
@@ -62,7 +65,7 @@ class Pipeline:
     @property
     def device(self) -> torch.device:
         """Where the U-Net runs."""
-        device: torch.device = self.pipe.unet.device
+        device: torch.device = self.pipe._execution_device
         return device
 
     def estimate(self, settings: Settings, *, steps: int, size: tuple[int, int]) -> int:
@@ -80,18 +83,20 @@ class Pipeline:
         seed: int = 0,
         cfg: float = 7.5,
         size: tuple[int, int] | None = None,
+        arguments: Mapping[str, Any] = MappingProxyType({}),
         progress: Callable[[int, int, Image.Image], None] | None = None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Trace:
         """Make one picture of size (height, width) and record what the settings ask for.
 
-        Both prompts may hold layer prompts. `progress(step, steps, preview)` is called after each step.
-        Raises SpecError for wrong specs and prompts and BudgetError for too much to keep, both before
-        sampling; Cancelled when `cancelled()` turned true.
+        Both prompts may hold layer prompts. arguments: what this pipeline wants beside, such as `image` and
+        `strength`. `progress(step, steps, preview)` is called after each step. What goes wrong in recording
+        is in the trace's notes, and the picture is made. Raises SpecError for wrong specs and prompts and
+        BudgetError for too much to keep, both before sampling; Cancelled when `cancelled()` turned true.
         """
         height, width = size or (self.native_size, self.native_size)
         attached = host.attach(self.pipe)
-        prompts = LayerPrompts(self.pipe, prompt, negative)
+        prompts = LayerPrompts(self.pipe, prompt, negative, clip_skip=arguments.get("clip_skip"))
         meta = prompts.describe(seed=seed, cfg=cfg, model=self.name, picture_size=[height, width])
         recorder = Recorder(
             self.unet,
@@ -105,21 +110,40 @@ class Pipeline:
             if cancelled():
                 raise Cancelled(recorder.trace)
             if progress is not None:
-                progress(step + 1, steps, self.preview(values["latents"]))
+                progress(step + 1, steps, self._shown(values["latents"], recorder.trace))
             return {}
 
-        with recorder as trace, prompts.contexts(), torch.no_grad():
-            output = self.pipe(
-                **prompts.arguments,
-                num_inference_steps=steps,
-                guidance_scale=cfg,
-                height=height,
-                width=width,
-                generator=torch.Generator("cpu").manual_seed(seed),
-                callback_on_step_end=after_step,
-            )
+        try:
+            with recorder as trace, prompts.contexts(), torch.no_grad():
+                output = self.call(
+                    **prompts.arguments,
+                    num_inference_steps=steps,
+                    guidance_scale=cfg,
+                    height=height,
+                    width=width,
+                    generator=torch.Generator("cpu").manual_seed(seed),
+                    callback_on_step_end=after_step,
+                    **arguments,
+                )
+        except NothingCaptured as error:
+            trace.notes.append(str(error))
         trace.picture = output.images[0]
         return trace
+
+    def call(self, **arguments: Any) -> Any:
+        """Run the pipeline; image to image is not told of a size, adapters of no callback."""
+        known = inspect.signature(self.pipe.__call__).parameters
+        left = {"height", "width", "callback_on_step_end"} - set(known)
+        return self.pipe(**{name: value for name, value in arguments.items() if name not in left})
+
+    def _shown(self, latents: torch.Tensor, trace: Trace) -> Image.Image:
+        """A preview, or a grey picture and a note."""
+        try:
+            return self.preview(latents)
+        except Exception as error:
+            note = f"there are no previews: {reason(error)}"
+            trace.notes += [] if note in trace.notes else [note]
+            return Image.new("RGB", (self.native_size, self.native_size), "grey")
 
     def picture(self, prompt: str, **options: Any) -> Image.Image:
         """A picture and nothing else; options and errors as of `generate`."""
@@ -157,7 +181,11 @@ class Pipeline:
         return host.encode(self.pipe, prompt)[0]
 
     def encode(self, picture: Image.Image) -> torch.Tensor:
-        """The autoencoder's mean latent (image, channel, y, x), scaled as the U-Net wants it."""
+        """The autoencoder's mean latent (image, channel, y, x), scaled as the U-Net wants it.
+
+        Raises ValueError where the U-Net wants more than that and a text.
+        """
+        check_alone(self.pipe)
         return latent_of(self.pipe, picture)
 
     def add_noise(self, latent: torch.Tensor, *, timestep: int, seed: int) -> torch.Tensor:
@@ -179,9 +207,5 @@ class Pipeline:
         for latent in latents:
             extra = {}
             if len(encoded) == 4:
-                height, width = (side * self.pipe.vae_scale_factor for side in latent.shape[-2:])
-                sizes = torch.tensor(
-                    [[height, width, 0, 0, height, width]], device=self.device, dtype=latent.dtype
-                )
-                extra = {"added_cond_kwargs": {"text_embeds": encoded[2], "time_ids": sizes}}
+                extra = {"added_cond_kwargs": added(self.pipe, encoded[2], latent)}
             self.pipe.unet(latent, timestep, encoder_hidden_states=encoded[0], **extra)
