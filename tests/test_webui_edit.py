@@ -176,11 +176,11 @@ class Denoiser(nn.Module):
         self.contexts = torch.stack([encoder.context(text) for text in texts])
 
     def forward(self, x: Tensor, sigma: float) -> Tensor:
-        from lib_unet_viz.hosts.webui import generation as webui
+        from lib_unet_viz.hosts.webui import running
 
         images, both = len(x), torch.cat([x, x])
         params = SimpleNamespace(denoiser=self, x=both, sigma=torch.full((2 * images,), sigma))
-        webui.before_denoiser(params)
+        running.before_denoiser(params)
         out = torch.zeros_like(both)
         for rows in self.order(2 * images, images):
             times = torch.full((len(rows),), 100 * sigma)
@@ -188,7 +188,7 @@ class Denoiser(nn.Module):
                 both[rows], timesteps=times, context=self.contexts[rows]
             )
         denoised = out[images:] + 3 * (out[:images] - out[images:])
-        webui.after_denoiser(SimpleNamespace(x=denoised))
+        running.after_denoiser(SimpleNamespace(x=denoised))
         self.step += 1
         return denoised
 

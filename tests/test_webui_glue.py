@@ -123,6 +123,7 @@ def test_there_are_routes_only_with_the_api(modules: Any, api: bool) -> None:
 def generation(unet: Any, *, subs: list[int], order: Callable[..., Iterator[list[Any]]], **asked: Any) -> Any:
     """A trace of two steps whose U-Net calls `order` makes of the rows' contexts."""
     from lib_unet_viz.hosts.webui import generation as webui
+    from lib_unet_viz.hosts.webui import running as callbacks
     from lib_unet_viz.settings import Settings
 
     p = request(unet, batch_size=len(subs))
@@ -131,11 +132,11 @@ def generation(unet: Any, *, subs: list[int], order: Callable[..., Iterator[list
     contexts = torch.randn(rows, 7, 128, generator=torch.Generator().manual_seed(1))
     with webui.Generation(p, Settings.asked(wanted)) as running:
         for step in range(2):
-            webui.before_denoiser(denoiser_call(p, step=step, subs=subs, rows=rows))
+            callbacks.before_denoiser(denoiser_call(p, step=step, subs=subs, rows=rows))
             for chosen in order(rows, len(subs)):
                 latent = torch.zeros(len(chosen), 4, 8, 8)
                 unet(latent, timesteps=torch.full((len(chosen),), 5.0), context=contexts[chosen])
-            webui.after_denoiser()
+            callbacks.after_denoiser()
     return running.trace, contexts
 
 
@@ -252,6 +253,7 @@ def hooks(unet: Any) -> int:
 
 def test_no_hook_is_left_when_a_run_ends_in_mid_step(modules: Any, ldm_unet: Any) -> None:
     from lib_unet_viz.hosts.webui import generation as webui
+    from lib_unet_viz.hosts.webui import running as callbacks
     from lib_unet_viz.settings import Settings
 
     p = request(ldm_unet)
@@ -259,7 +261,7 @@ def test_no_hook_is_left_when_a_run_ends_in_mid_step(modules: Any, ldm_unet: Any
 
     def run() -> None:
         with running:
-            webui.before_denoiser(denoiser_call(p, step=0, subs=[1], rows=2))
+            callbacks.before_denoiser(denoiser_call(p, step=0, subs=[1], rows=2))
             assert hooks(ldm_unet) > 0
             raise RuntimeError("in mid-run")
 
@@ -270,14 +272,15 @@ def test_no_hook_is_left_when_a_run_ends_in_mid_step(modules: Any, ldm_unet: Any
 
 def test_another_requests_steps_are_not_recorded(modules: Any, ldm_unet: Any) -> None:
     from lib_unet_viz.hosts.webui import generation as webui
+    from lib_unet_viz.hosts.webui import running as callbacks
     from lib_unet_viz.settings import Settings
 
     p, inner = request(ldm_unet), request(ldm_unet)
     with webui.Generation(p, Settings.asked({"features": {"blocks": "M00"}})) as running:
-        webui.before_denoiser(denoiser_call(inner, step=0, subs=[1], rows=2))
+        callbacks.before_denoiser(denoiser_call(inner, step=0, subs=[1], rows=2))
         assert hooks(ldm_unet) == 0
         ldm_unet(torch.zeros(2, 4, 8, 8), timesteps=torch.zeros(2), context=torch.zeros(2, 7, 128))
-        webui.after_denoiser()
+        callbacks.after_denoiser()
     assert not running.trace.features
 
 

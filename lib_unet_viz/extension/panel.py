@@ -6,15 +6,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 
-from lib_unet_viz.hosts.webui import edit as webui_edit
 from lib_unet_viz.hosts.webui.loaded import FACTOR, loaded_unet
-from lib_unet_viz.maps.aggregation import METHODS
 from lib_unet_viz.notation.layer_prompt import OPEN
-from lib_unet_viz.settings import EditSettings, OutputSettings, Settings, SettingsError
+from lib_unet_viz.settings import EditSettings, Method, OutputSettings, Settings, SettingsError
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import edit_components as ui_edit
 from lib_unet_viz.ui import readout
@@ -82,7 +80,7 @@ def build(defaults: Settings, *, name: str) -> ScriptPanel:
             defaults.heatmaps, label="Word heat maps", info=info, elem_id=f"{name}_heatmaps"
         ),
         "method": gr.Dropdown(
-            list(METHODS), value=defaults.method, label="How heads and layers become one map"
+            list(get_args(Method)), value=defaults.method, label="How heads and layers become one map"
         ),
     }
     word_readout = gr.HTML(elem_classes=["uv-readout"])
@@ -139,6 +137,8 @@ def _read_layers(*prompts: str) -> str:
 
 def _read_edit(panel: ScriptPanel, prompt: str, steps: float | None, *values: Any) -> str:
     """What becomes of each word of the prompt, while it or an edit is typed."""
+    from lib_unet_viz.hosts.webui import edit as webui_edit
+
     try:
         edit = panel.panel.settings(values).edit
         if not edit.edits.strip():

@@ -1,6 +1,7 @@
 """The webui's scripts: one in the dropdown of txt2img and img2img, one always on where that is switched on.
 
-References are to the webui's v1.10.1.
+What only a run needs is imported by it, so that the webui starts sooner. References are to the webui's
+v1.10.1.
 """
 
 from __future__ import annotations
@@ -9,22 +10,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from fastapi import HTTPException
 from modules import processing, scripts, shared
 
-from lib_unet_viz.capture.hooks import reason
-from lib_unet_viz.drawing.color import Colorizer
-from lib_unet_viz.extension import axes, compare, edited, panel, paths, results
-from lib_unet_viz.hosts.webui import generation as webui
-from lib_unet_viz.hosts.webui.layer_prompts import Layers, texts_of
+from lib_unet_viz.extension import axes, panel, paths
+from lib_unet_viz.hosts.webui import running
 from lib_unet_viz.hosts.webui.loaded import keeps_model, loaded_unet
 from lib_unet_viz.notation.layer_prompt import OPEN, LayerPrompt
 from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.settings import Settings, SettingsError
 from lib_unet_viz.unet import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from lib_unet_viz.hosts.webui.layer_prompts import Layers
 
 TITLE = "U-Net Viz"
 ALWAYS_ON_TITLE = f"{TITLE} (always on)"
@@ -67,6 +68,8 @@ class _Script(scripts.Script):
                 'with "parts": ["Q", "K"], "kinds": ["cross", "self"] instead'
             )
         paths.check(settings)
+        from lib_unet_viz.drawing.color import Colorizer
+
         for section in (settings.features, settings.attention, settings.difference):
             if section.enabled:
                 Colorizer.from_settings(section.color)
@@ -80,13 +83,17 @@ class Dropdown(_Script):
         return TITLE
 
     def run(self, p: Any, *values: Any) -> Any:
-        webui.rest()
+        from lib_unet_viz.capture.hooks import reason
+        from lib_unet_viz.extension import compare, edited, results
+        from lib_unet_viz.hosts.webui.generation import Generation
+
+        running.rest()
         with _for_people(p):
             settings = self.settings(p, values)
             if settings.edit.enabled:
                 return edited.run(p, settings, {"Script": TITLE, panel.INFOTEXT: panel.written(settings)})
-            generation = webui.Generation(p, settings, layers=layers_of(p, settings))
-            given = webui.Generation(p, compare.recorded(settings)) if settings.difference.enabled else None
+            generation = Generation(p, settings, layers=layers_of(p, settings))
+            given = Generation(p, compare.recorded(settings)) if settings.difference.enabled else None
         if not settings.enabled and not generation.has_layers:
             p.comment(f"{TITLE}: nothing was ticked, so nothing was recorded.")
         if given is not None and not generation.has_layers:
@@ -132,7 +139,9 @@ class AlwaysOn(_Script):
         """
         if _is_copy(p):
             return
-        webui.rest()
+        from lib_unet_viz.hosts.webui.generation import Generation
+
+        running.rest()
         p.unet_viz = None
         try:
             with _for_people(p):
@@ -143,12 +152,14 @@ class AlwaysOn(_Script):
                     raise SettingsError(f"an edit makes more pictures: choose {TITLE} in the list of scripts")
                 layers = layers_of(p, settings)
                 p.unet_viz_read = layers is not None
-                p.unet_viz = webui.Generation(p, settings, layers=layers)
+                p.unet_viz = Generation(p, settings, layers=layers)
             if settings.changes():
                 p.extra_generation_params[panel.INFOTEXT] = panel.written(settings)
         except (ValueError, HTTPException) as error:
-            p.unet_viz = webui.Refusal(p, error)
+            p.unet_viz = running.Refusal(p, error)
         except Exception as error:  # not worth a picture
+            from lib_unet_viz.capture.hooks import reason
+
             p.comment(f"{TITLE}: nothing was recorded: {reason(error)}")
             return
         p.unet_viz.__enter__()
@@ -160,7 +171,9 @@ class AlwaysOn(_Script):
             return
         p.unet_viz = None
         generation.__exit__(None, None, None)
-        if isinstance(generation, webui.Generation):
+        if not isinstance(generation, running.Refusal):
+            from lib_unet_viz.extension import results
+
             settings = generation.settings
             if settings.enabled and _driven(p) and settings.output.show and not axes.varied(p):
                 generation.trace.notes.append(APART)
@@ -190,22 +203,22 @@ class Watcher(scripts.Script):
 
     def process_batch(self, p: Any, *values: Any, **more: Any) -> None:
         """Before the webui encodes the prompts."""
-        for generation in webui.running(p):
+        for generation in running.running(p):
             generation.take_prompts()
 
     def process_before_every_sampling(self, p: Any, *values: Any, **more: Any) -> None:
         """After it has, before each sampling."""
-        for generation in webui.running(p):
+        for generation in running.running(p):
             generation.before_sampling(more.get("x"))
 
     def post_sample(self, p: Any, ps: Any, *values: Any) -> None:
         """After the last step."""
-        for generation in webui.running(p):
+        for generation in running.running(p):
             generation.after_sampling(ps.samples)
 
     def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
         """Say where the notation was read as plain text."""
-        reading = any(generation.layers is not None for generation in webui.running(p))
+        reading = any(generation.layers is not None for generation in running.running(p))
         texts = [*p.all_prompts, *p.all_negative_prompts]
         if not reading and not getattr(p, "unet_viz_read", False) and any(OPEN in text for text in texts):
             processed.comments += (
@@ -220,6 +233,8 @@ def layers_of(p: Any, settings: Settings) -> Layers | None:
     """
     if not settings.layer_prompts:
         return None
+    from lib_unet_viz.hosts.webui.layer_prompts import Layers, texts_of
+
     found = [LayerPrompt.parse(text, lenient=True) for text in texts_of(p)]
     if keeps_model(p):
         with suppress(RuntimeError, UnsupportedModelError):
@@ -235,13 +250,20 @@ def _for_people(p: Any) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise webui.for_request(p, error) from error.__cause__
+        raise running.for_request(p, error) from error.__cause__
 
 
 def count_tokens(params: Any) -> None:
     """For `on_before_token_counter`: the notation itself counts nothing."""
     with suppress(SpecError):
         params.prompt = LayerPrompt.parse(params.prompt, lenient=True).erased
+
+
+def pasted(text: str, found: dict[str, Any]) -> None:
+    """For `on_infotext_pasted`: an edit's target brings back its source."""
+    from lib_unet_viz.hosts.webui import edit
+
+    edit.pasted(text, found)
 
 
 def add_options() -> None:

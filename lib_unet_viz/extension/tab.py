@@ -1,4 +1,7 @@
-"""The webui's VXA tab, and the buttons that send a picture of a gallery to it."""
+"""The webui's VXA tab, and the buttons that send a picture of a gallery to it.
+
+What a look needs is imported for the first one, so that the webui starts sooner.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
-from modules import call_queue, images, infotext_utils, script_callbacks, shared
+from modules import call_queue, images, infotext_utils, script_callbacks, sd_models, shared
 from modules.ui_components import ToolButton
 from PIL import Image
 
-from lib_unet_viz.hosts.webui.model import loaded, ready
+from lib_unet_viz.hosts.webui.loaded import NoModelError
 from lib_unet_viz.ui.runs import Runs
 from lib_unet_viz.ui.style import PARTS_CSS
 from lib_unet_viz.ui.vxa_tab import VXA
@@ -41,7 +44,7 @@ class Tab:
 
     def build(self) -> Any:
         """The tab, a gr.Blocks. No model is waited for: its layers are offered once it is loaded."""
-        self.vxa = VXA(loaded, Runs(), alone=alone, interrupt=interrupt)
+        self.vxa = VXA(present, Runs(), alone=alone, interrupt=interrupt)
         with gr.Blocks(analytics_enabled=False) as blocks:
             gr.HTML(f"<style>{PARTS_CSS}</style>")
             self.vxa.build()
@@ -111,9 +114,20 @@ def prompt_of(info: str, index: int, picture: Image.Image) -> str:
     return str(infotext_utils.parse_generation_parameters(text).get("Prompt", "")) if text else ""
 
 
+def present() -> Any:
+    """The checkpoint that is loaded now. Raises NoModelError where there is none."""
+    if sd_models.model_data.sd_model is None:
+        raise NoModelError
+    from lib_unet_viz.hosts.webui.model import loaded
+
+    return loaded()
+
+
 @contextmanager
 def alone(runs: int, *, job: str = JOB) -> Iterator[None]:
     """In the webui's queue, as a job of so many steps, which its progress and its Interrupt know."""
+    from lib_unet_viz.hosts.webui.model import ready
+
     with call_queue.queue_lock:
         shared.state.begin(job=job)
         shared.state.job_count, shared.state.sampling_steps = 1, runs

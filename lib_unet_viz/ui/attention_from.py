@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from lib_unet_viz.drawing import sheets
-from lib_unet_viz.maps import self_attention
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.parts import picture
@@ -70,6 +68,8 @@ class LookSection:
         self, at: tuple[float, float], name: str, view: str, site: str, head: str, step: str
     ) -> tuple[Any, Any]:
         """The picture, and a line about it or what was wrong."""
+        from lib_unet_viz.drawing import sheets
+
         try:
             trace = self.runs.trace(name)
             if view == PLACE:
@@ -84,6 +84,8 @@ class LookSection:
 
     def fill(self, name: str, site: str) -> tuple[Any, Any, Any]:
         """The layers, heads and steps that a run offers; what was chosen stays where it is still there."""
+        from lib_unet_viz.maps import self_attention
+
         run = self.runs.of(name)
         trace = run.trace if run else None
         there = {} if trace is None else {each.name: each for each in self_attention.sites(trace)}
@@ -102,6 +104,8 @@ class LookSection:
 
 
 def _look(trace: Trace, at: tuple[float, float], site: str, head: str, step: str) -> Image.Image:
+    from lib_unet_viz.drawing import sheets
+
     if site == TOGETHER:
         return sheets.look_picture(trace, at)
     number, when = (None if text == MEAN else int(text) for text in (head, step))

@@ -12,11 +12,6 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL import Image
 
-from lib_unet_viz.drawing import difference, edit_sheets
-from lib_unet_viz.drawing.norm import number
-from lib_unet_viz.editing.edited import Edited
-from lib_unet_viz.editing.hooks import Plan
-from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.sampling.inversion import METHODS
 from lib_unet_viz.settings import EditSettings
 from lib_unet_viz.ui import components as ui
@@ -28,6 +23,10 @@ from lib_unet_viz.ui.runs import Runs
 from lib_unet_viz.ui.working import Report, Updates, working
 
 if TYPE_CHECKING:
+    from lib_unet_viz.drawing.edit_sheets import Case
+    from lib_unet_viz.editing.edited import Edited
+    from lib_unet_viz.editing.hooks import Plan
+    from lib_unet_viz.editing.plan import Request
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 EXAMPLES = (
@@ -196,10 +195,12 @@ class EditTab(ABC):
         """Yield updates by component: progress, then the sheet of the sweep."""
 
         def work(name: str, report: Report) -> Updates:
+            from lib_unet_viz.drawing import edit_sheets
+
             settings, run = self._asked(prompt, values)
             self._planned(prompt, settings)
 
-            def told(done: int, total: int, case: edit_sheets.Case) -> None:
+            def told(done: int, total: int, case: Case) -> None:
                 report(f"{case.percent} % of the {case.along}: {done + 1} of {total}", done / total)
 
             cases = edit_sheets.cases(settings, self.model().unet)
@@ -242,6 +243,9 @@ class EditTab(ABC):
         )
 
     def _results(self, edited: Edited, run: dict[str, Any]) -> Updates:
+        from lib_unet_viz.drawing import difference, edit_sheets
+        from lib_unet_viz.drawing.norm import number
+
         names = ["source", *(f"target {at}: {one.said}" for at, one in enumerate(edited.request.targets, 1))]
         masks = [edit_sheets.mask_sheet(edited, at) for at in range(1, len(edited.pictures))]
         drawn = [(mask, name) for mask, name in zip(masks, names[1:], strict=True) if mask is not None]
@@ -299,6 +303,8 @@ class Edit(EditTab):
         return options(*others) | own
 
     def _planned(self, prompt: str, settings: EditSettings) -> tuple[Request, Plan]:
+        from lib_unet_viz.editing.plan import Request
+
         request = Request.of(prompt, settings)
         return request, request.plan(self.pipeline.tokens)
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from lib_unet_viz.editing.edited import Edited
-from lib_unet_viz.editing.hooks import Plan
-from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.sampling.inversion import CFG, STEPS
 from lib_unet_viz.settings import EditSettings
 from lib_unet_viz.ui.edit_tab import EditTab, inversions
 from lib_unet_viz.ui.parts import upload
 from lib_unet_viz.ui.runs import Runs
+
+if TYPE_CHECKING:
+    from lib_unet_viz.editing.edited import Edited
+    from lib_unet_viz.editing.hooks import Plan
+    from lib_unet_viz.editing.plan import Request
 
 EMPTY = """
 <div class="uv-empty"><p>Give a picture, write what it shows and what to change in that, and press Edit. Here

@@ -8,11 +8,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from lib_unet_viz.capture.cost import added_time
 from lib_unet_viz.capture.request import Capture, estimate
-from lib_unet_viz.editing import explanation as edit_words
-from lib_unet_viz.maps.words import word_captures
-from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.notation.specs import SpecError
 
 if TYPE_CHECKING:
@@ -67,6 +63,8 @@ def words(
     unet: UNet, *, size: tuple[int, int], steps: int, tokens: int = 77, halves: Sequence[Half] = ("cond",)
 ) -> str:
     """What word heat maps take: attention layers, memory and time."""
+    from lib_unet_viz.maps.words import word_captures
+
     captures = word_captures(halves=halves)
     sites = sum(len(capture.sites(unet)) for capture in captures)
     cost = _cost(unet, attention=captures, size=size, total=steps, tokens=tokens)
@@ -79,6 +77,8 @@ def layer_prompts(unet: UNet, prompt: str, negative: str = "") -> str:
     Templates and wildcards that another extension expands later pass; a mistake becomes a message with a
     caret.
     """
+    from lib_unet_viz.notation.layer_prompt import LayerPrompt
+
     try:
         read = [LayerPrompt.parse(text, lenient=True) for text in (prompt, negative)]
         named = {
@@ -111,8 +111,10 @@ def edit(request: Request, plan: Plan, unet: UNet | None = None) -> str:
 
     unet: to count the blocks in, and to find those that it lacks; that becomes a message with a caret.
     """
+    from lib_unet_viz.editing import explanation
+
     try:
-        facts = edit_words.facts(plan, unet)
+        facts = explanation.facts(plan, unet)
     except SpecError as error:
         return problem(error)
     targets = "".join(_target(request, plan, number) for number in range(1, plan.pictures))
@@ -120,14 +122,16 @@ def edit(request: Request, plan: Plan, unet: UNet | None = None) -> str:
 
 
 def _target(request: Request, plan: Plan, number: int) -> str:
+    from lib_unet_viz.editing import explanation
+
     asked = request.targets[number - 1]
-    columns = "".join(_column(column) for column in edit_words.columns(plan.targets[number - 1]))
+    columns = "".join(_column(column) for column in explanation.columns(plan.targets[number - 1]))
     name = "Target" if plan.pictures == 2 else f"Target {number}"
     title = f"<b>{name}</b> <q>{escape(asked.prompt)}</q>"
     sides = '<div class="uv-sides"><span>source</span><span>target</span></div>'
     return (
         f'<section><p class="uv-target">{title}</p><div class="uv-words">{sides}{columns}</div>'
-        f"{note('; '.join(asked.explained))}{note(edit_words.blended(plan, number))}</section>"
+        f"{note('; '.join(asked.explained))}{note(explanation.blended(plan, number))}</section>"
     )
 
 
@@ -170,6 +174,8 @@ def _steps(capture: Capture, total: int) -> list[str]:
 
 def _cost(unet: UNet, **asked: Any) -> list[str]:
     """Bytes to keep, and what a CPU takes longer; of a GPU's time nothing is known."""
+    from lib_unet_viz.capture.cost import added_time
+
     share = added_time(unet, **asked)
     time = "under 0.1" if share < 0.001 else f"{100 * share:.1f}"
     return [f"{estimate(unet, **asked) / 1e6:,.1f} MB to keep", f"{time} % more time on a CPU"]

@@ -1,28 +1,31 @@
 """The tab VXA: which parts of an uploaded picture the words of a prompt attend to.
 
-The stand-alone page and the webui show the same tab; what differs is where the model comes from.
+The stand-alone page and the webui show the same tab; what differs is where the model comes from. What only
+a look needs is imported by it, so that a webui starts sooner.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
 
-from lib_unet_viz.drawing import labels, render, sheets
-from lib_unet_viz.maps import open_vocabulary as asking
-from lib_unet_viz.maps import segmentation, vxa
-from lib_unet_viz.maps.words import DEFAULT, METHODS, MIDDLE, HeatMap, Method, cross_maps, word_maps
+from lib_unet_viz.maps.aggregation import DEFAULT, METHODS, MIDDLE
 from lib_unet_viz.notation import tokens
+from lib_unet_viz.settings import Method
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.attention_from import LookSection
 from lib_unet_viz.ui.parts import gallery, picture, shown, upload
 from lib_unet_viz.ui.runs import Runs
+
+if TYPE_CHECKING:
+    from lib_unet_viz.maps import vxa
+    from lib_unet_viz.maps.words import HeatMap
 
 LABEL_MAP = "label map"
 MODES = ("masked", "greyscale", "heat overlay", "mask", LABEL_MAP)
@@ -221,6 +224,8 @@ class VXA:
         mode: str,
     ) -> tuple[Any, str, str]:
         """Look at the picture with the model; the result, a line about it, and the run's id."""
+        from lib_unet_viz.maps import vxa
+
         try:
             if image is None:
                 raise ValueError("There is no picture. Drop or paste one.")
@@ -275,11 +280,13 @@ class VXA:
         return draw(trace, heat, mode, method=method), line
 
     def _ask(self, trace: Trace, words: str) -> Trace:
+        from lib_unet_viz.maps import open_vocabulary
+
         with self._alone(0):
             model = self.model()
             if model.name != trace.meta["model"]:
                 raise ValueError(f"this look is of {trace.meta['model']}, and now {model.name} is loaded")
-            return asking.ask(trace, model, words)
+            return open_vocabulary.ask(trace, model, words)
 
     def _choices(self, prompt: str) -> list[str]:
         """Such as "1 hat", "2 ,", "3 neck"."""
@@ -290,6 +297,8 @@ class VXA:
         """Choices of layers and the usual timesteps; those of any model while none is loaded."""
         try:
             model = self.model()
+            from lib_unet_viz.maps import vxa
+
             return list(layer_choices(model)), ", ".join(map(str, vxa.default_timesteps(model)))
         except ValueError:
             return [ALL_LAYERS, NEAR_LAYERS], ""
@@ -297,6 +306,8 @@ class VXA:
 
 def layer_choices(model: vxa.Model) -> dict[str, str]:
     """What the list of layers offers, to block specs: all, those of 16 x 16, and each one."""
+    from lib_unet_viz.maps import vxa
+
     choices = {ALL_LAYERS: "", NEAR_LAYERS: vxa.default_layers(model)}
     for block in model.unet.blocks.values():
         layers = [site.layer for site in block.sites if site.kind == "cross"]
@@ -321,6 +332,10 @@ def draw(trace: Trace, heat: HeatMap, mode: str, *, method: Method = DEFAULT) ->
 
     method: of the maps of all words, which a label map is made of.
     """
+    from lib_unet_viz.drawing import labels, render, sheets
+    from lib_unet_viz.maps import segmentation
+    from lib_unet_viz.maps.words import word_maps
+
     base = trace.picture
     if base is None:
         raise ValueError("this look has no picture")
@@ -343,6 +358,8 @@ def heat_map(
     indices: as `tokens.indices` reads them. original: as the extension VXA did, which counted the sentence's
     end and the padding where no index was given, and did not scale the maps of one layer; no method counts.
     """
+    from lib_unet_viz.maps.words import word_maps
+
     texts = trace.meta["tokens"]["cond"]
     blank = not indices.strip()
     positions = tuple(range(1, len(texts))) if blank and original else tokens.indices(indices, texts)
@@ -367,6 +384,8 @@ def _line(trace: Trace, text: str) -> str:
 
 
 def _layers(trace: Trace) -> int:
+    from lib_unet_viz.maps.words import cross_maps
+
     return len({(item.key.block, item.key.layer) for item in cross_maps(trace)})
 
 

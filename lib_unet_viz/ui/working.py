@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from lib_unet_viz.capture.recorder import Cancelled
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.runs import Runs, reports
 
@@ -35,6 +34,8 @@ def working(
     after. cancelled: what is said when the person stopped it. alone: held while it runs; `runs.lock` unless
     given.
     """
+    from lib_unet_viz.capture.recorder import Cancelled
+
     name = runs.start()
     yield {run: name, status: readout.progress("Starting …", 0), **busy(True)}
 

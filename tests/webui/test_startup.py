@@ -25,6 +25,21 @@ IMPORTED = re.compile(r"import time:\s+\d+ \|\s+(\d+) \| ( *)(\S+)")
 ALLOWED = {"torch", "numpy", "PIL", "safetensors", "gradio", "fastapi", "pydantic", "modules", "lib_unet_viz"}
 OPTIONAL = {"matplotlib", "backend"}  # looked up late: colour maps; Forge's own package
 HEAVY = ("diffusers", "matplotlib", "transformers", "lib_unet_viz.demo", "lib_unet_viz.cli")
+# What only a run, a look or a request needs.
+LATE = ("lib_unet_viz.drawing", "lib_unet_viz.editing", "lib_unet_viz.hosts.webui.generation")
+# Run by the webui's Python, with stand-ins for the webui's modules: first what it has loaded itself when it comes
+# to extensions, then the script.
+_LOAD = """
+import sys, time
+sys.path[:0] = sys.argv[1:3]
+import fastapi.security, gradio, numpy, PIL.ImageDraw, PIL.ImageFont, PIL.ImageFilter, PIL.ImageOps, pydantic
+import safetensors.numpy, safetensors.torch, torch
+from modules import call_queue, images, infotext_utils, processing, scripts, sd_models, ui_components
+before = time.process_time()
+sys.path.insert(0, sys.argv[1] + "/scripts")
+import unet_viz
+print(1000 * (time.process_time() - before))
+"""
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,21 @@ def test_import_time(imports: list[Import], record_property: Any) -> None:
 
 
 def test_nothing_heavy_is_imported_at_the_start(imports: list[Import]) -> None:
-    assert not [one.name for one in imports if one.name.startswith(HEAVY)]
+    assert not [one.name for one in imports if one.name.startswith(HEAVY + LATE)]
+
+
+def test_loading_the_script_costs_little(record_property: Any) -> None:
+    """In the processor's own time, the least of some runs: how busy the machine is counts for little."""
+    command = [os.environ.get("SD_WEBUI_PYTHON", sys.executable), "-c", _LOAD]
+    command += [str(ROOT), str(ROOT / "tests" / "stand_in")]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    runs = [
+        float(subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout)
+        for _ in range(5)
+    ]
+    record_property("extension_load_ms", sorted(runs)[2])
+    print(f"loading the script: {', '.join(f'{run:.0f}' for run in sorted(runs))} ms")  # noqa: T201
+    assert min(runs) <= TARGET_MS
 
 
 def test_what_the_extension_imports_is_there() -> None:

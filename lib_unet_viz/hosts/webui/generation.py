@@ -13,7 +13,6 @@ goes wrong in acting (layer prompts, edits) stops the run. References are to the
 from __future__ import annotations
 
 import inspect
-import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,9 +24,7 @@ from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
 from lib_unet_viz.capture.request import BudgetError, Call, Row, estimate
 from lib_unet_viz.editing.contexts import Contexts
 from lib_unet_viz.editing.hooks import EditError
-from lib_unet_viz.hosts.webui import (
-    forge,
-)
+from lib_unet_viz.hosts.webui import forge, running
 from lib_unet_viz.hosts.webui import (
     layer_prompts as webui_layers,
 )
@@ -45,41 +42,6 @@ from lib_unet_viz.notation.layer_prompt import OPEN
 from lib_unet_viz.settings import Settings
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet, UnsupportedModelError
-
-# Weakly: the webui tells an always-on script nothing of a run that an exception ended (processing.py:1148).
-_running: weakref.WeakSet[Generation | Refusal] = weakref.WeakSet()
-
-
-def before_denoiser(params: Any) -> None:
-    """To be called by `on_cfg_denoiser`: the denoiser is about to call the U-Net."""
-    p = getattr(params.denoiser, "p", None)
-    for generation in list(_running):
-        if p is generation.p:
-            generation.begin_step(params)
-        elif isinstance(generation, Generation):
-            generation.watch_inner(p)
-
-
-def after_denoiser(params: Any = None) -> None:
-    """To be called by `on_cfg_after_cfg`: the denoiser is done with the step."""
-    for generation in list(_running):
-        generation.end_step(params)
-
-
-def running(p: Any) -> list[Generation]:
-    """The generations that take part in a run."""
-    return [one for one in list(_running) if isinstance(one, Generation) and one.p is p]
-
-
-def rest() -> None:
-    """Before a new run: one that an exception ended may have left its hooks (torch before 2.1)."""
-    after_denoiser()
-
-
-def forget_all() -> None:
-    """Take everything off, when the extension is unloaded."""
-    while _running:
-        _running.pop().close()
 
 
 class Generation:
@@ -114,7 +76,7 @@ class Generation:
                 self._check(p.sd_model)
 
     def __enter__(self) -> Generation:
-        _running.add(self)
+        running.add(self)
         return self
 
     def __exit__(
@@ -129,7 +91,7 @@ class Generation:
         self.end_step()
         if self.edit is not None:
             self.edit.close()
-        _running.discard(self)
+        running.discard(self)
 
     def finish(self) -> None:
         """Complete the trace. What could not be recorded becomes a note: the picture is there anyway.
@@ -169,8 +131,8 @@ class Generation:
                         raise ValueError(f"{self._acting} cannot act: {self._notes[-1]}")
         except Exception as error:
             self.end_step()
-            self._problem = for_request(self.p, error)
-            self._hooks.enter_context(_raising(module_of(self.p.sd_model), self._problem))
+            self._problem = running.for_request(self.p, error)
+            self._hooks.enter_context(running.raising(module_of(self.p.sd_model), self._problem))
 
     @property
     def _acting(self) -> str:
@@ -248,7 +210,7 @@ class Generation:
         try:
             yield
         except Exception as error:
-            self._problem = self._problem or for_request(self.p, error)
+            self._problem = self._problem or running.for_request(self.p, error)
 
     def _install(self, unet: UNet) -> None:
         module = unet.module
@@ -431,58 +393,3 @@ class Generation:
     def _note(self, line: str) -> None:
         if line not in self._notes:
             self._notes.append(line)
-
-
-class Refusal:
-    """Stops a run whose settings are wrong: the webui only logs what an always-on script raises."""
-
-    def __init__(self, p: Any, error: Exception) -> None:
-        self.p, self.error = p, error
-        self._hooks = ExitStack()
-
-    def __enter__(self) -> Refusal:
-        _running.add(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _running.discard(self)
-
-    def begin_step(self, _: Any) -> None:
-        """Raise in the U-Net's call."""
-        self.end_step()
-        self._hooks.enter_context(_raising(module_of(self.p.sd_model), self.error))
-
-    def end_step(self, _: Any = None) -> None:
-        """Take the hook off."""
-        self._hooks.close()
-
-    close = end_step
-
-
-def for_request(p: Any, error: Exception) -> Exception:
-    """The error as it is to leave the webui: a request gets a 422 for what it got wrong."""
-    if not isinstance(error, ValueError) or not getattr(p, "is_api", False):
-        return error
-    from fastapi import HTTPException
-
-    return HTTPException(status_code=422, detail=str(error))
-
-
-def _raising(module: Any, error: Exception) -> Any:
-    """A hook that raises an error in the module's next call, once: others that wait there are taken off."""
-
-    def stop(*_: Any) -> None:
-        rest()
-        raise error
-
-    return module.register_forward_pre_hook(stop)
-
-
-__all__ = [
-    "Generation",
-    "after_denoiser",
-    "before_denoiser",
-    "forget_all",
-    "loaded_unet",
-    "running",
-]

@@ -8,6 +8,14 @@ from lib_unet_viz.hosts.webui import forge
 from lib_unet_viz.unet import UNet
 
 FACTOR = 8  # pixels a latent position stands for
+NOT_LOADED = "No checkpoint is loaded yet: wait until it is, or choose one at the top of the page."
+
+
+class NoModelError(ValueError):
+    """No checkpoint is loaded."""
+
+    def __init__(self) -> None:
+        super().__init__(NOT_LOADED)
 
 
 def loaded_unet(model: Any) -> UNet:

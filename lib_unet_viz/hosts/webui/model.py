@@ -20,10 +20,8 @@ from torch import Tensor
 
 from lib_unet_viz.hosts.webui import forge
 from lib_unet_viz.hosts.webui import text as webui_text
-from lib_unet_viz.hosts.webui.loaded import FACTOR, loaded_unet, native_size
+from lib_unet_viz.hosts.webui.loaded import FACTOR, NoModelError, loaded_unet, native_size
 from lib_unet_viz.sampling.denoiser import noise_of
-
-NOT_LOADED = "No checkpoint is loaded yet: wait until it is, or choose one at the top of the page."
 
 
 class Interrupted(ValueError):  # noqa: N818 - a wish, not an error
@@ -31,13 +29,6 @@ class Interrupted(ValueError):  # noqa: N818 - a wish, not an error
 
     def __init__(self) -> None:
         super().__init__("Interrupted.")
-
-
-class NoModelError(ValueError):
-    """No checkpoint is loaded."""
-
-    def __init__(self) -> None:
-        super().__init__(NOT_LOADED)
 
 
 def loaded() -> WebuiModel:
