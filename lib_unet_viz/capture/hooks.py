@@ -106,6 +106,7 @@ class Tap:
         self.capture = capture
         self.recording = recording
         self.begun: set[tuple[str, int, Row]] = set()
+        self.ran: dict[str, set[int]] = {}  # steps, from 1, of the first pass, by what was seen at work
         self.seen = False
         self._call: Call | None = None
         self._rows: list[tuple[int, Row]] = []
@@ -117,6 +118,25 @@ class Tap:
     def aim(self, unet: UNet) -> None:
         """Choose the places of a U-Net to look at; raises SpecError where it lacks what is asked for."""
         raise NotImplementedError
+
+    @property
+    def places(self) -> list[str]:
+        """Names of what is looked at."""
+        raise NotImplementedError
+
+    def skipped(self) -> dict[tuple[int, ...], list[str]]:
+        """What was not called in steps of the first pass that were to be recorded, by these (from 1)."""
+        wanted = {step + 1 for pass_, step, _ in self.begun if pass_ == "first"}
+        found: dict[tuple[int, ...], list[str]] = {}
+        for name in self.places:
+            missing = tuple(sorted(wanted - self.ran.get(name, set())))
+            if missing:
+                found.setdefault(missing, []).append(name)
+        return found
+
+    def _saw(self, name: str) -> None:
+        if self._call is not None and self._call.pass_ == "first":
+            self.ran.setdefault(name, set()).add(self._call.step + 1)
 
     def follow(self, unet: UNet) -> None:
         """Go on with another U-Net, or say why not."""
@@ -164,6 +184,10 @@ class FeatureTap(Tap):
     def aim(self, unet: UNet) -> None:
         self._blocks = [unet.blocks[block] for block in self.capture.blocks.names(unet)]
 
+    @property
+    def places(self) -> list[str]:
+        return [block.name for block in self._blocks]
+
     def _leave(self) -> None:
         self._blocks = []
 
@@ -175,6 +199,7 @@ class FeatureTap(Tap):
     def _output(self, block: str, _module: nn.Module, _args: object, output: Any) -> None:
         if self._call is None or not self._rows:
             return
+        self._saw(block)
         tensor: Tensor = output if isinstance(output, Tensor) else output[0]
         if len(tensor) != len(self._call.rows):
             raise ValueError(f"{block} put out {len(tensor)} rows, but the host named {len(self._call.rows)}")
@@ -207,6 +232,10 @@ class AttentionTap(Tap):
     def aim(self, unet: UNet) -> None:
         self._sites = self.capture.sites(unet)
 
+    @property
+    def places(self) -> list[str]:
+        return [site.name for site in self._sites]
+
     def _leave(self) -> None:
         self._sites = []
 
@@ -238,6 +267,7 @@ class AttentionTap(Tap):
         parts.update({part: tensor for part, tensor in each if part in self._parts})
         if len(parts) == len(self._parts):
             del self._pending[site.name]
+            self._saw(site.name)
             if self._fits(self._call, site, parts):
                 self._record(self._call, site, parts)
 

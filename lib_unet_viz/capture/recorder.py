@@ -91,7 +91,7 @@ class Recorder:
             self._taps.append(FeatureTap(features, self.unet, self._recording))
         self._taps += [AttentionTap(capture, self.unet, self._recording) for capture in self._attention]
         self._hooks = ExitStack()
-        self._asked = 0
+        self._asked, self._followed = 0, False
         self._totals: dict[Pass, int] = {}
         self._evaluated: dict[Pass, set[int]] = {}  # steps from 1
 
@@ -132,7 +132,7 @@ class Recorder:
 
         What was asked for and this one lacks is noted and no longer recorded.
         """
-        self.unet = unet
+        self.unet, self._followed = unet, True
         names = list(unet.layout.names)
         self.trace.meta["blocks"] = max(self.trace.meta["blocks"], names, key=len)
         for tap in self._taps:
@@ -146,7 +146,12 @@ class Recorder:
             except Exception as error:
                 self._recording.end(error)
         if check and not self._recording.ended:
-            self._check()
+            try:
+                self._check()
+            except NothingCaptured:
+                raise
+            except Exception as error:
+                self._recording.end(error)
 
     @property
     def _total(self) -> int:
@@ -195,6 +200,8 @@ class Recorder:
                 steps = ", ".join(map(str, beyond))
                 self._recording.note(f"{tap.name}: the run had {self._total} steps; not recorded: {steps}")
             self._name_missing(tap)
+            if tap.seen and not self._followed:
+                self._name_skipped(tap)
         reasons = [f"{tap.name}: {self._why(tap)}" for tap in self._taps if not tap.seen]
         if reasons and not any(tap.seen for tap in self._taps):
             raise NothingCaptured("nothing was recorded. " + " ".join([*reasons, *self.trace.notes]))
@@ -214,6 +221,14 @@ class Recorder:
                     f"{tap.name}: of {total} steps{where}, the sampler evaluated no "
                     f"{', '.join(missing)}: nothing to record there"
                 )
+
+    def _name_skipped(self, tap: Tap) -> None:
+        """Say what was left out of steps that were evaluated, as caches do (DeepCache)."""
+        for steps, names in tap.skipped().items():
+            self._recording.note(
+                f"{tap.name}: the model skipped {', '.join(names)} at step {', '.join(map(str, steps))}: "
+                "nothing to record there"
+            )
 
     def _why(self, tap: Tap) -> str:
         capture = tap.capture

@@ -95,7 +95,7 @@ def check_alone(pipe: Any) -> None:
             f"this U-Net takes {taken} channels, a latent has {latent}: pictures of one's own cannot be "
             "looked into or inverted with an inpainting model; load one that makes pictures from text alone"
         )
-    if pipe.unet.config.get("encoder_hid_dim_type") == "ip_image_proj":
+    if getattr(pipe.unet.config, "encoder_hid_dim_type", None) == "ip_image_proj":
         raise ValueError(
             "this U-Net reads an image beside the text (IP-Adapter), so pictures of one's own cannot be "
             "looked into or inverted with it; unload_ip_adapter() takes that off"

@@ -124,17 +124,17 @@ def _generated(
         report(step + 1, steps, model.preview(last[0][1:]))
         return {"latents": last[0]}
 
-    wanted = {"negative_prompt": [negative] * plan.pictures} if negative.strip() else {}
+    own = {
+        "prompt": request.prompts,
+        "num_inference_steps": steps,
+        "guidance_scale": cfg,
+        "height": height,
+        "width": width,
+        "generator": [torch.Generator("cpu").manual_seed(seed) for _ in range(plan.pictures)],
+        "callback_on_step_end": after_step,
+    }
+    if negative.strip():
+        own["negative_prompt"] = [negative] * plan.pictures
     with editing:
-        output = model.call(
-            prompt=request.prompts,
-            **wanted,
-            num_inference_steps=steps,
-            guidance_scale=cfg,
-            height=height,
-            width=width,
-            generator=[torch.Generator("cpu").manual_seed(seed) for _ in range(plan.pictures)],
-            callback_on_step_end=after_step,
-            **arguments,
-        )
+        output = model.call(own, arguments)
     return Edited(request, plan, output.images, editing.masks, latents=last[0] if last else None)

@@ -41,6 +41,12 @@ PREVIEW = np.array(
 )
 
 
+_INSTEAD = "run the pipeline itself inside a Recorder instead"
+_NOT_BESIDE = {
+    "prompt_embeds": f"layer prompts and edits are of texts; {_INSTEAD}",
+    "callback_on_step_end": f"it tells of progress and blends edits; {_INSTEAD}",
+}
+
 NOTHING = Settings.from_dict(
     {"features": {"enabled": False}, "attention": {"enabled": False}, "heatmaps": False}
 )
@@ -96,7 +102,13 @@ class Pipeline:
         """
         height, width = size or (self.native_size, self.native_size)
         attached = host.attach(self.pipe)
-        prompts = LayerPrompts(self.pipe, prompt, negative, clip_skip=arguments.get("clip_skip"))
+        prompts = LayerPrompts(
+            self.pipe,
+            prompt,
+            negative,
+            clip_skip=arguments.get("clip_skip"),
+            lora_scale=(arguments.get("cross_attention_kwargs") or {}).get("scale"),
+        )
         meta = prompts.describe(seed=seed, cfg=cfg, model=self.name, picture_size=[height, width])
         recorder = Recorder(
             self.unet,
@@ -113,28 +125,35 @@ class Pipeline:
                 progress(step + 1, steps, self._shown(values["latents"], recorder.trace))
             return {}
 
+        own = {
+            "num_inference_steps": steps,
+            "guidance_scale": cfg,
+            "height": height,
+            "width": width,
+            "generator": torch.Generator("cpu").manual_seed(seed),
+            "callback_on_step_end": after_step,
+        }
         try:
             with recorder as trace, prompts.contexts(), torch.no_grad():
-                output = self.call(
-                    **prompts.arguments,
-                    num_inference_steps=steps,
-                    guidance_scale=cfg,
-                    height=height,
-                    width=width,
-                    generator=torch.Generator("cpu").manual_seed(seed),
-                    callback_on_step_end=after_step,
-                    **arguments,
-                )
+                output = self.call(prompts.arguments | own, arguments)
         except NothingCaptured as error:
             trace.notes.append(str(error))
         trace.picture = output.images[0]
         return trace
 
-    def call(self, **arguments: Any) -> Any:
-        """Run the pipeline; image to image is not told of a size, adapters of no callback."""
+    def call(self, own: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+        """Run the pipeline with our own arguments and those that somebody wants beside.
+
+        Where it takes no size (image to image) or callback (adapters), it gets none. Raises ValueError for
+        what cannot be given beside.
+        """
+        for name, why in _NOT_BESIDE.items():
+            if name in arguments:
+                raise ValueError(f"{name} cannot be among the pipeline's arguments here: {why}")
         known = inspect.signature(self.pipe.__call__).parameters
         left = {"height", "width", "callback_on_step_end"} - set(known)
-        return self.pipe(**{name: value for name, value in arguments.items() if name not in left})
+        given = {name: value for name, value in own.items() if name not in left}
+        return self.pipe(**{**given, **arguments})
 
     def _shown(self, latents: torch.Tensor, trace: Trace) -> Image.Image:
         """A preview, or a grey picture and a note."""

@@ -35,10 +35,12 @@ class Schedule:
         index = self._index(scheduler, timestep)
         if index is None:
             return None
-        # A scheduler makes new timesteps for each run; a loop of one's own may go on with the old ones.
-        if scheduler.timesteps is not self._timesteps or index < self._last:
-            self._timesteps, self._first = scheduler.timesteps, index
-        self._last = index
+        # A scheduler makes new timesteps for each run, and maybe for another thread's in between; a loop of
+        # one's own may go on with the old ones.
+        new = scheduler.timesteps is not self._timesteps
+        if index < self._last or (new and index <= self._last) or self._timesteps is None:
+            self._first = index
+        self._timesteps, self._last = scheduler.timesteps, index
         made = index - self._first
         step = _step(scheduler, made)
         if step is None:
