@@ -27,8 +27,8 @@ OPTIONAL = {"matplotlib", "backend"}  # looked up late: colour maps; Forge's own
 HEAVY = ("diffusers", "matplotlib", "transformers", "lib_unet_viz.demo", "lib_unet_viz.cli")
 # What only a run, a look or a request needs.
 LATE = ("lib_unet_viz.drawing", "lib_unet_viz.editing", "lib_unet_viz.hosts.webui.generation")
-# Run by the webui's Python, with stand-ins for the webui's modules: first what it has loaded itself when it comes
-# to extensions, then the script.
+# Run by the webui's Python, with stand-ins for the webui's modules: first what it has loaded itself by then,
+# then the script.
 _LOAD = """
 import sys, time
 sys.path[:0] = sys.argv[1:3]
