@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -154,3 +155,16 @@ def test_the_informed_mean_leaves_out_a_head_that_always_looks_the_same_way() ->
     np.testing.assert_allclose(informed_mean(q, k, 0.5), each[0].T, atol=1e-5)
     q[0] = q[1]  # neither tells anything: a plain mean
     np.testing.assert_allclose(informed_mean(q, k, 0.5).sum(0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", aggregation.METHODS)
+def test_layers_that_a_refiner_has_in_another_size_count_by_themselves(method: Method) -> None:
+    """A run whose U-Net changed after the first step: names are the same, shapes are not."""
+    maps = [item for item in recorded() if item.key.step == 0]
+    key = Key(block="IN04", what="QK", layer=0, kind="cross", step=1)
+    later = AttentionMap(key, torch.rand(5, TOKENS, 2, 2).softmax(1), 1.0)
+    found = aggregate([*maps, later], method, content=CONTENT)
+    assert bool(found.isfinite().all())
+    if method == "daam":
+        apart = AttentionMap(replace(key, block="IN05"), later.data, 1.0)
+        torch.testing.assert_close(found, aggregate([*maps, apart], method, content=CONTENT))

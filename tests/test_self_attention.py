@@ -104,3 +104,21 @@ def test_segments_and_components_tell_the_halves_apart() -> None:
     assert colors.shape == (4, 4, 3)
     assert abs(colors[0, 0, 0] - colors[0, 3, 0]) > 0.9
     assert np.ptp(colors[:, :2, 0]) < 0.1
+
+
+def test_a_refiners_layer_of_another_size_is_told_of_its_own_steps() -> None:
+    """The U-Net changed in the run: the last one's layer is asked."""
+
+    def attention(step: int, height: int, width: int) -> AttentionMap:
+        key = Key(block="OUT05", what="QK", layer=0, kind="self", step=step)
+        return AttentionMap(key, torch.rand(2, height * width, height, width).softmax(1), 1.0)
+
+    trace = Trace(attention=AttentionMaps([attention(0, 2, 3), attention(1, 4, 6), attention(2, 4, 6)]))
+    [site] = self_attention.sites(trace)
+    assert (site.size, site.steps) == ((4, 6), (2, 3))
+    for asked in (None, "OUT05.0"):
+        found = self_attention.look(trace, (0.5, 0.5), site=asked)
+        assert found.shape == (4, 6)
+        assert found.sum() == pytest.approx(1, abs=1e-4)
+    with pytest.raises(ValueError, match="steps: 2, 3"):
+        self_attention.look(trace, (0.5, 0.5), site="OUT05.0", step=1)

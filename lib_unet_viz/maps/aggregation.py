@@ -163,10 +163,10 @@ def _refined(maps: Tensor, method: Method, looks: tuple[Tensor, tuple[int, int]]
     return refine(small, table)
 
 
-def _over_steps(maps: Sequence[AttentionMap]) -> dict[tuple[str, int | None], Tensor]:
-    """Each layer's (head, token, y, x), summed over its steps."""
-    layers: dict[tuple[str, int | None], Tensor] = {}
+def _over_steps(maps: Sequence[AttentionMap]) -> dict[tuple[object, ...], Tensor]:
+    """Each layer's (head, token, y, x), summed over its steps; a refiner's are layers of their own."""
+    layers: dict[tuple[object, ...], Tensor] = {}
     for item in maps:
-        site = (item.key.block, item.key.layer)
+        site = (item.key.block, item.key.layer, item.shape)
         layers[site] = layers[site] + item.data.float() if site in layers else item.data.float()
     return layers

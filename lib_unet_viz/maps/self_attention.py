@@ -168,11 +168,11 @@ def _rows(
 ) -> Iterable[Tensor]:
     """Where one place looks to, (key,), for each recorded step that fits."""
     maps = trace.attention.all(block=site.block, layer=site.layer, kind="self", **which)
-    averaged = [item for item in maps if item.key.step is None]
+    averaged = [item for item in maps if item.key.step is None and _size(item) == site.size]
     if head is None and step is None and averaged:
         yield from (item.data.float()[0].flatten(1)[:, place] for item in averaged)
         return
-    for number in site.steps if step is None else (step,):
+    for number in site.steps if step is None else {step} & {*site.steps}:
         parts = {item.key.what: item.data.float() for item in maps.all(step=number)}
         each = _of_step(parts, place)
         if each is not None and (head is None or head < len(each)):
@@ -193,10 +193,12 @@ def _of_step(parts: dict[Any, Tensor], place: int) -> Tensor | None:
 
 def _site(block: str, layer: int, items: Sequence[AttentionMap]) -> Site:
     items = [item for item in items if item.key.what in ("QK", "Q")]
+    size = _size(items[-1])  # a refiner's layers of that name may be of another size
+    items = [item for item in items if _size(item) == size]
     single = [item for item in items if item.key.step is not None]
     heads = single[0].shape[0] if single else 0
     steps = sorted({item.key.step + 1 for item in single if item.key.step is not None})
-    return Site(block, layer, _size(items[0]), heads, tuple(steps))
+    return Site(block, layer, size, heads, tuple(steps))
 
 
 def _listed(steps: Sequence[int]) -> str:

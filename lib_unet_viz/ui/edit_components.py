@@ -16,7 +16,7 @@ STEPS_HINT = '0.8 · [0.2, 0.8] · {"default": 0.8, "cat": [0, 0.4]}'
 def edits_box(text: str, **options: Any) -> Any:
     """Where edits are written, one a line."""
     return gr.Textbox(
-        text, label="Edits, one a line", placeholder="\n".join(edits.SYNTAX), lines=3, max_lines=12, **options
+        text, label="Edits, one a line", placeholder="\n".join(edits.SYNTAX), lines=4, max_lines=12, **options
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -15,10 +16,11 @@ from lib_unet_viz.cli import main
 from lib_unet_viz.editing.uploaded import LIMIT, PSNR, RMSE
 from lib_unet_viz.sampling.inversion import Method
 from webui.families import FAMILIES, PRECISIONS, STEPS, Family, Place, drawing, make
-from webui.recording import BOTH, Plan, assert_right_rows, assert_same_pictures, merged, probabilities
-from webui.serving import encoded_image
+from webui.recording import BOTH, Plan, asking, assert_right_rows, assert_same_pictures, merged, probabilities
+from webui.serving import Pixels, decoded_image, encoded_image
 from webui.test_edit import apart, pictures
 from webui.test_page import plot
+from webui.test_vxa_tab import numbers
 
 QUIET = {"show": False, "save": False}
 SPLIT = "(~: IN00-OUT03: red ; OUT04-OUT08: blue :~)"
@@ -200,42 +202,101 @@ def test_a_refiner(place: Place, from_text: Family) -> None:
         assert_same_pictures(recorded.answer, place.plain(steps=4))
 
 
-def test_looking_into_a_picture(place: Place) -> None:
-    body = {"image": encoded_image(drawing(place.size)), "prompt": "a red circle", "words": ["circle"]}
-    status, answer = place.webui.post("/unet-viz/v1/vxa", **body, draws=2, layers="all")
+def heat(place: Place, word: str, **more: Any) -> npt.NDArray[np.float32]:
+    """What VXA says of a word of "a red circle" in a drawn picture, (y, x)."""
+    body = {"image": encoded_image(drawing(place.size)), "prompt": "a red circle", "words": [word]}
+    status, answer = place.webui.post("/unet-viz/v1/vxa", **body, draws=2, numbers=True, **more)
     assert status == 200, answer
-    assert [token["text"] for token in answer["tokens"]] == ["circle"]
+    assert [token["text"] for token in answer["tokens"]] == [word]
+    assert answer["model"] == place.family.checkpoint
+    layers = [layer["name"] for layer in place.layers["attention"] if layer["kind"] == "cross"]
+    assert set(answer["layers"]) == set(layers if more.get("layers") == "all" else ["M00.0"])
+    image = decoded_image(answer["image"])
+    assert image.width == image.height >= place.size
+    return numbers(answer)
+
+
+def test_looking_into_a_picture(place: Place) -> None:
+    """Maps are of their words, and of the same numbers again."""
+    red, circle, again = (heat(place, word, layers="all") for word in ("red", "circle", "red"))
+    for values in (red, circle):
+        assert np.isfinite(values).all()
+        assert np.ptp(values) > 0
+    assert np.abs(red - circle).max() > 0
+    np.testing.assert_array_equal(red, again)
+    one = heat(place, "red", layers="M00.0", method="daam")
+    assert np.isfinite(one).all()
 
 
 @pytest.mark.parametrize("inversion", get_args(Method))
 def test_editing_a_picture(place: Place, inversion: Method) -> None:
     body = {"image": encoded_image(drawing(place.size)), "prompt": "a red circle", "steps": 2}
-    fields = {**body, "inversion": inversion, "edit": {"edits": "red -> blue"}}
+    fields = {**body, "inversion": inversion, "edit": {"edits": "red -> blue", "blend": False}}
     status, answer = place.webui.post("/unet-viz/v1/edit", **fields)
     assert status == 200, answer
-    assert len(answer["pictures"]) == 2
+    assert answer["prompts"] == ["a red circle", "a blue circle"]
+    source, target = (np.asarray(decoded_image(text).convert("RGB")) for text in answer["pictures"])
+    assert source.shape == target.shape
+    assert apart(source, target) > 0
+    assert all(np.isfinite(answer["errors"][name]) for name in (RMSE, PSNR, LIMIT))
     if inversion == "direct":
         assert answer["errors"][RMSE] == 0
         assert answer["errors"][PSNR] == answer["errors"][LIMIT]
+    else:
+        assert answer["errors"][RMSE] > 0
 
 
-def test_a_plot(place: Place, from_text: Family) -> None:
-    answer = plot(place.webui, ("[U-Net Viz] Layers", "M00,OUT05"), **place.fields(), cfg_scale=4)
-    cells = [np.asarray(image.convert("RGB")) for image in answer.images[1:]]
-    assert len(cells) >= 2
-    assert cells[0].shape != cells[1].shape or (cells[0] != cells[1]).any()
+def cells(place: Place, axis: str, values: str, **more: Any) -> list[Pixels]:
+    """Of an X/Y/Z plot over one axis of ours, what each value shows."""
+    answer = plot(place.webui, (f"[U-Net Viz] {axis}", values), kind=place.kind, **place.fields(**more))
+    return [np.asarray(image.convert("RGB")) for image in answer.images[1:]]
 
 
-def test_every_dump_is_read_again(place: Place, tmp_path: Path, capsys: Any) -> None:
-    """Those of batches, AND, both halves, and the hires pass where there is one."""
+def sheet(place: Place, settings: dict[str, Any]) -> Pixels:
+    """The first sheet of a run of its own."""
+    made: Pixels = place.ask(settings).pixels()[1]
+    return made
+
+
+def test_plots_over_layers_and_steps(place: Place) -> None:
+    """Each cell is the sheet of a run of its own; image-to-image encodes its picture anew for each."""
+    for axis, values, name in (("Layers", ("M00", "OUT05"), "blocks"), ("Steps", ("1", "3"), "steps")):
+        always = asking("always on", {"features": {"blocks": "M00", "steps": "2"}})
+        found = cells(place, axis, ",".join(values), **always)
+        assert len(found) == 2
+        for cell, value in zip(found, values, strict=True):
+            wanted = sheet(place, {"features": {"blocks": "M00", "steps": "2", name: value}})
+            assert cell.shape == wanted.shape
+            assert place.family.from_picture or apart(cell, wanted) == 0
+
+
+def test_plots_over_words_and_layer_prompts(place: Place) -> None:
+    circle, square = cells(place, "Word", "circle,square")
+    assert circle.shape != square.shape or apart(circle, square) > 0
+    whole = f"{place.family.blocks[0]}-{place.family.blocks[-1]}: red"
+    one, same = cells(place, "Layer prompt", f"{whole},_: red", prompt="a circle")
+    assert one.shape[0] == place.size
+    assert apart(one, same) <= (2 if place.family.from_picture else 0)
+
+
+@pytest.mark.parametrize("kind", ["batches and hires", "refiner"])
+def test_every_dump_is_read_again(place: Place, tmp_path: Path, capsys: Any, kind: str) -> None:
+    """Those of batches, AND, both halves, and the hires pass and the refiner where these are."""
     settings = merged(rows("M00,OUT05"), {})
     settings["attention"] |= {"blocks": "M00,OUT05", "parts": ["Q", "K", "QK"], "kinds": ["cross", "self"]}
-    fields: dict[str, Any] = {"prompt": "a red circle AND a blue square", "batch_size": 2, "n_iter": 2}
-    hires = {} if place.family.from_picture else {**HIRES, "hr_upscaler": "Lanczos"}
+    fields: dict[str, Any] = {"batch_size": 2, "n_iter": 2}
+    if place.family.name != "pix2pix-guided":  # the webui refuses AND there (sd_samplers_cfg_denoiser.py:171)
+        fields["prompt"] = "a red circle AND a blue square"
+    hires: dict[str, Any] = {} if place.family.from_picture else {**HIRES, "hr_upscaler": "Lanczos"}
+    if kind == "refiner":
+        if place.family.from_picture:
+            pytest.skip("the refiner is asked of pictures that are made from text")
+        fields["n_iter"] = 1
+        hires = {"refiner_checkpoint": place.family.refiner, "refiner_switch_at": 0.5}
     before = place.webui.dump_paths()
     place.record(settings, **fields, **hires)
     paths = [path for path in place.webui.dump_paths() if path not in before]
-    assert len(paths) == 4
+    assert len(paths) == fields["batch_size"] * fields["n_iter"]
     for path in paths:
         capsys.readouterr()
         assert main(["show", str(path), "--json"]) == 0

@@ -197,8 +197,8 @@ def refused(webui: Webui, path: str, words: str, **body: Any) -> None:
     ("settings", "words"),
     [
         ({"explore": True}, "explore"),
-        ({"features": {"color": {"method": "Custom", "formulas": ["v"]}}}, "three are needed"),
-        ({"features": {"color": {"method": "Custom", "formulas": ["v"] * 4}}}, "three are needed"),
+        ({"features": {"color": {"method": "Custom", "formulas": ["v"]}}}, "takes three, for"),
+        ({"features": {"color": {"method": "Custom", "formulas": ["v"] * 4}}}, "takes three, for"),
         ({"difference": {"blocks": "IN99"}}, "this model has no block IN99"),
         ({"difference": {"steps": "0"}}, "0"),
         ({"features": {"blocks": "IN99"}}, "this model has no block IN99"),

@@ -294,19 +294,26 @@ def test_the_option_is_on_the_settings_page(page: Any) -> None:
 # X/Y/Z plots
 
 
-def plot(webui: Webui, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""), **more: Any) -> Any:
-    """An X/Y/Z plot by the API, with the always-on script as `more` says."""
+def plot(
+    webui: Webui,
+    x: tuple[str, str],
+    y: tuple[str, str] = ("Nothing", ""),
+    *,
+    kind: str = "txt2img",
+    **more: Any,
+) -> Any:
+    """An X/Y/Z plot by the API, with the always-on script as `more` says: the grid, then its cells."""
     names = {
         arg["label"]: arg
         for script in webui.get("/sdapi/v1/script-info")
-        if script["name"].lower() == "x/y/z plot" and not script["is_img2img"]
+        if script["name"].lower() == "x/y/z plot" and script["is_img2img"] == (kind == "img2img")
         for arg in script["args"]
     }
     types = names["X type"]["choices"]
     arguments = [types.index(x[0]), x[1], [], types.index(y[0]), y[1], [], 0, "", []]
     # legend, sub images, sub grids, -1 for seeds, vary seeds for X, Y, Z, margin, text inputs
     arguments += [False, True, False, False, False, False, False, 0, False]
-    return webui.txt2img(script_name="x/y/z plot", script_args=arguments, **more)
+    return webui.generate(kind, {"script_name": "x/y/z plot", "script_args": arguments, **more})
 
 
 def test_a_plot_of_layers(webui: Webui) -> None:
