@@ -159,3 +159,14 @@ def test_an_error_can_be_copied() -> None:
     again = copy.deepcopy(error)
     assert str(again) == str(error)
     assert again.allowed == ("x",)
+
+
+def test_an_error_can_be_told_in_one_line() -> None:
+    """Where a page lets lines run into each other, a caret would point nowhere."""
+    with pytest.raises(SpecError) as raised:
+        BlockSpec.parse("M00, IN11").names(SDXL)
+    line = raised.value.line
+    assert line.startswith("this model has no block IN11 (at “IN11” in “M00, IN11”); allowed: IN00, IN01, ")
+    assert "\n" not in line
+    assert SpecError("there is no edit", "", 0).line == "there is no edit"
+    assert SpecError("a group does not end", "a (~:", 5).line == "a group does not end (in “a (~:”)"

@@ -56,6 +56,14 @@ class SpecError(ValueError):
             lines.append("allowed: " + ", ".join(self.allowed))
         return "\n".join(lines)
 
+    @property
+    def line(self) -> str:
+        """The same without a caret, for where lines run into each other."""
+        wrong = self.text[self.position : self.end]
+        place = f" (at “{wrong}” in “{self.text}”)" if wrong.strip() else f" (in “{self.text}”)"
+        allowed = f"; allowed: {', '.join(self.allowed)}" if self.allowed else ""
+        return f"{self.message}{place if self.text else ''}{allowed}"
+
 
 def _columns(text: str) -> int:
     """Width of `text` in a monospaced terminal, where East Asian wide characters take two columns."""

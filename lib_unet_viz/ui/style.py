@@ -32,6 +32,7 @@ PARTS_CSS = """
   line-height: 1.25;
   background: var(--background-fill-secondary); }
 .uv-table th, .uv-table td { border: none !important; }
+.uv-table th:first-child, .uv-table td:first-child { padding-left: 0.6rem !important; }
 .uv-table td { padding: 0.22rem 0.6rem; border-top: 1px solid var(--border-color-primary) !important;
   white-space: nowrap; }
 .uv-table .uv-off td { opacity: 0.5; font-style: italic; }

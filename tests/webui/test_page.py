@@ -186,7 +186,9 @@ def test_wrong_settings_are_told_in_the_page(page: Any) -> None:
     page.wait_for_function(
         "document.querySelector('#txt2img_results').innerText.includes('OUT99')", timeout=60_000
     )
-    assert "Traceback" not in page.locator("#txt2img_results").inner_text()
+    text = page.locator("#txt2img_results").inner_text()
+    assert "Traceback" not in text
+    assert "this model has no block OUT99 (at “OUT99” in “IN00, OUT99”); allowed: IN00" in text
 
 
 def test_save_and_zip(page: Any, webui: Webui) -> None:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import Any, Protocol
 
 from lib_unet_viz.hosts.webui.loaded import module_of
+from lib_unet_viz.notation.specs import SpecError
 
 
 class Generation(Protocol):
@@ -101,9 +102,14 @@ class Refusal:
 
 
 def for_request(p: Any, error: Exception) -> Exception:
-    """The error as it is to leave the webui: a request gets a 422 for what it got wrong."""
-    if not isinstance(error, ValueError) or not getattr(p, "is_api", False):
+    """The error as it is to leave the webui: a request gets a 422 for what it got wrong.
+
+    The page gets one line, as lines run into each other there (call_queue.py:89).
+    """
+    if not isinstance(error, ValueError):
         return error
+    if not getattr(p, "is_api", False):
+        return ValueError(error.line) if isinstance(error, SpecError) else error
     from fastapi import HTTPException
 
     return HTTPException(status_code=422, detail=str(error))
