@@ -297,7 +297,7 @@ class Trace:
         """
         meta = self.meta_of(item.key.image)
         hires = meta.get("tokens_hires") if item.key.pass_ == "hires" else None
-        texts = self._own_texts(item) or (hires or meta.get("tokens", {})).get(item.key.half) or []
+        texts = self._own_texts(item) or (hires or meta.get("tokens", {})).get(_reading(item.key.half)) or []
         if texts and not isinstance(texts[0], str):
             texts = texts[item.key.sub] if item.key.sub < len(texts) else []
         if item.key.kind != "cross" or not texts:
@@ -311,4 +311,9 @@ class Trace:
 
     def _own_texts(self, item: AttentionMap) -> Any:
         by_block = self.meta_of(item.key.image).get("tokens_by_block", {})
-        return by_block.get(item.key.block, {}).get(item.key.half)
+        return by_block.get(item.key.block, {}).get(_reading(item.key.half))
+
+
+def _reading(half: Half) -> Half:
+    """The half whose text the rows of a half read: perturbed ones read the prompt."""
+    return "cond" if half == "perturbed" else half

@@ -278,6 +278,20 @@ def _() -> Built:
     )
 
 
+@row("ControlNet, image to image")
+def _() -> Built:
+    made = parts()
+    pipe = diffusers.StableDiffusionControlNetImg2ImgPipeline(**made, controlnet=controlnet(made["unet"]))
+    return Built(pipe, lambda count: {**image(count), "control_image": [PICTURE] * count})
+
+
+@row("ControlNet, inpainting")
+def _() -> Built:
+    made = parts()
+    pipe = diffusers.StableDiffusionControlNetInpaintPipeline(**made, controlnet=controlnet(made["unet"]))
+    return Built(pipe, lambda count: {**masked(count), "control_image": [PICTURE] * count})
+
+
 @row("PAG")
 def _() -> Built:
     pipe = diffusers.StableDiffusionPAGPipeline(**parts(), pag_applied_layers=["mid"])
@@ -290,6 +304,21 @@ def _() -> Built:
     return Built(pipe, lambda count: {"guidance_scale": 1.0}, halves=("cond", "perturbed"))
 
 
+@row("PAG with ControlNet")
+def _() -> Built:
+    made = parts()
+    pipe = diffusers.StableDiffusionControlNetPAGPipeline(
+        **made, controlnet=controlnet(made["unet"]), pag_applied_layers=["mid"]
+    )
+    return Built(pipe, control, halves=("uncond", "cond", "perturbed"))
+
+
+@row("LCM, 1 step")
+def _() -> Built:
+    pipe = diffusers.StableDiffusionPipeline(**parts(scheduler=scheduler("LCMScheduler")))
+    return Built(pipe, lambda count: {"guidance_scale": 0.0}, halves=("cond",), steps=1)
+
+
 @row("LCM, 4 steps")
 def _() -> Built:
     made = parts(unet=unet(time_cond_proj_dim=32), scheduler=scheduler("LCMScheduler"))
@@ -300,6 +329,22 @@ def _() -> Built:
 @row("Turbo, 1 step without guidance")
 def _() -> Built:
     made = xl_parts(scheduler=scheduler("EulerAncestralDiscreteScheduler", timestep_spacing="trailing"))
+    pipe = diffusers.StableDiffusionXLPipeline(**made)
+    return Built(pipe, lambda count: {"guidance_scale": 0.0}, halves=("cond",), steps=1)
+
+
+@row("Turbo, 4 steps without guidance")
+def _() -> Built:
+    made = xl_parts(scheduler=scheduler("EulerAncestralDiscreteScheduler", timestep_spacing="trailing"))
+    pipe = diffusers.StableDiffusionXLPipeline(**made)
+    return Built(pipe, lambda count: {"guidance_scale": 0.0}, halves=("cond",), steps=4)
+
+
+@row("Lightning, 1 step without guidance")
+def _() -> Built:
+    made = xl_parts(
+        scheduler=scheduler("EulerDiscreteScheduler", timestep_spacing="trailing", prediction_type="sample")
+    )
     pipe = diffusers.StableDiffusionXLPipeline(**made)
     return Built(pipe, lambda count: {"guidance_scale": 0.0}, halves=("cond",), steps=1)
 
@@ -466,6 +511,11 @@ def _() -> Built:
     options = {"algorithm_type": "sde-dpmsolver++", "steps_offset": 1}
     made = parts(scheduler=scheduler("DPMSolverMultistepScheduler", **options))
     return Built(diffusers.LEditsPPPipelineStableDiffusion(**made))
+
+
+@row("Panorama")
+def _() -> Built:
+    return Built(diffusers.StableDiffusionPanoramaPipeline(**parts()))
 
 
 @row("InstructPix2Pix")

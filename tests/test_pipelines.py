@@ -36,14 +36,7 @@ from lib_unet_viz.unet import UNet
 DOCUMENT = Path(__file__).parents[1] / "docs" / "pipelines.md"
 ALL = ("cond", "uncond", "perturbed")
 # The others take a minute or two.
-QUICK = (
-    "Stable Diffusion, image to image",
-    "SDXL refiner",
-    "PAG",
-    "IP-Adapter",
-    "fuse_qkv_projections",
-    "LEDITS++",
-)
+QUICK = ("Stable Diffusion, image to image", "PAG", "fuse_qkv_projections", "LEDITS++")
 
 
 def halves(made: Built, rows: int) -> tuple[str, ...]:

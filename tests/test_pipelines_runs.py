@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -18,9 +19,13 @@ from pipelines import PROMPT, SIDE, Built, built, called, recorded
 
 from lib_unet_viz.capture.recorder import Recorder
 from lib_unet_viz.capture.request import Capture
+from lib_unet_viz.editing.hooks import Editing
+from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.hosts import diffusers as host
 from lib_unet_viz.hosts.diffusers.edit import edit
+from lib_unet_viz.hosts.diffusers.layer_prompts import LayerPrompts
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+from lib_unet_viz.maps.words import word_maps
 from lib_unet_viz.settings import EditSettings
 from lib_unet_viz.trace import Trace
 
@@ -28,11 +33,12 @@ from lib_unet_viz.trace import Trace
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Should have t:UserWarning"),  # torchsde, of rounding
 ]
 
 ALL = ("cond", "uncond", "perturbed")
 
-# Those that diffusers' own Stable Diffusion runs with as they come; two others need scipy and torchsde.
+# Those that diffusers' own Stable Diffusion runs with as they come.
 SCHEDULERS = [
     *("CMStochasticIterative", "CogVideoXDDIM", "DDIM", "DDIMInverse", "DDIMParallel", "DDPM"),
     *("DDPMParallel", "DEISMultistep", "DPMSolverMultistep", "DPMSolverMultistepInverse"),
@@ -42,8 +48,14 @@ SCHEDULERS = [
 ]
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+# Those that do so where another package is there.
+NEEDING = {"DPMSolverSDE": "torchsde", "LMSDiscrete": "scipy"}
+
+
+@pytest.mark.parametrize("name", [*SCHEDULERS, *NEEDING])
 def test_every_scheduler_is_recorded(name: str) -> None:
+    if name in NEEDING:
+        pytest.importorskip(NEEDING[name])
     with built("Stable Diffusion") as made:
         made.pipe.scheduler = scheduler(name, made.pipe.scheduler.config)
         made.steps = 4
@@ -61,7 +73,7 @@ def test_no_scheduler_of_diffusers_is_left_out() -> None:
     kinds: list[Any] = [getattr(diffusers, name) for name in dir(diffusers) if name.endswith("Scheduler")]
     names = {kind.__name__.removesuffix("Scheduler") for kind in kinds if hasattr(kind, "from_config")}
     assert set(SCHEDULERS) < names
-    for name in sorted(names - set(SCHEDULERS)):
+    for name in sorted(names - set(SCHEDULERS) - set(NEEDING)):
         with built("Stable Diffusion") as made, pytest.raises(Exception, match="."):
             runs_with(made, name)
 
@@ -72,7 +84,8 @@ def runs_with(made: Built, name: str) -> None:
 
 
 def scheduler(name: str, config: Any) -> Any:
-    return getattr(diffusers, f"{name}Scheduler").from_config(config)
+    seeded = {"noise_sampler_seed": 0} if name == "DPMSolverSDE" else {}
+    return getattr(diffusers, f"{name}Scheduler").from_config(config, **seeded)
 
 
 def test_where_no_picture_is_left_in_the_noise_sigma_is_unknown() -> None:
@@ -84,6 +97,17 @@ def test_where_no_picture_is_left_in_the_noise_sigma_is_unknown() -> None:
     assert trace.meta["sigmas"][0] is None
     assert trace.meta["sigmas"][1] > 0
     assert [item.key.step for item in trace.features] == [0, 1]
+
+
+def test_sigma_of_a_flow_is_its_noise_by_its_picture() -> None:
+    with built("Stable Diffusion") as made:
+        options = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+        config = made.pipe.scheduler.config
+        made.pipe.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(config, **options)
+        trace = recorded(made, features=Capture("M00"))
+        shares = made.pipe.scheduler.sigmas[:2].tolist()
+    assert 0 < shares[1] < shares[0] < 1
+    assert trace.meta["sigmas"] == pytest.approx([share / (1 - share) for share in shares])
 
 
 def test_steps_are_those_that_are_made() -> None:
@@ -114,6 +138,8 @@ def test_perturbed_rows_are_the_prompts_without_self_attention() -> None:
     with built("PAG") as made:
         asked = Capture("M00", kinds="cross,self", halves=ALL)
         trace = recorded(made, features=Capture("IN00,M00", halves=ALL), attention=asked)
+    found = trace.attention.one(kind="cross", half="perturbed", step=1)
+    assert trace.token_texts(found)[1:3] == ["red</w>", "circle</w>"]
     first = trace.features.all(step=1, block="IN00")
     assert torch.equal(first.one(half="cond").data, first.one(half="perturbed").data)
     middle = trace.features.all(step=1, block="M00")
@@ -137,6 +163,16 @@ def test_an_edit_keeps_what_an_ip_adapter_adds() -> None:
     plain = _target("Stable Diffusion")
     assert np.abs(_target("IP-Adapter", 0.0) - plain).max() <= 1
     assert np.abs(_target("IP-Adapter", 1.0) - plain).max() > 1
+
+
+def test_where_only_embeddings_are_known_words_are_asked_for_by_place() -> None:
+    with built("`prompt_embeds` instead of a prompt") as made:
+        attached, meta = host.attach(made.pipe), host.describe(made.pipe, prompt=None, seed=1)
+        with Recorder(attached.unet, attention=Capture(mean=True), calls=attached.calls, meta=meta) as trace:
+            called(made)
+    with pytest.raises(ValueError, match="given embeddings instead of a prompt"):
+        word_maps(trace)
+    assert [heat.word for heat in word_maps(trace, {"red": [1]})] == ["red"]
 
 
 @pytest.mark.heavy
@@ -177,3 +213,26 @@ def test_two_threads_on_one_pipeline_record_their_own_calls() -> None:
         pairs = zip(trace.features, other.features, strict=True)
         assert all(torch.equal(one.data, two.data) for one, two in pairs)
         assert trace.notes == []
+
+
+@pytest.mark.parametrize("kind", ["layer prompts", "edits"])
+def test_what_changes_one_threads_pictures_leaves_those_of_others(kind: str) -> None:
+    prompts = [PROMPT, "blue circle"] if kind == "edits" else [PROMPT]
+    with built("Stable Diffusion") as made:
+        attached = host.attach(made.pipe)
+        if kind == "edits":
+            settings = EditSettings(edits="red -> blue", blend=False, cross_steps="1")
+            plan = Request.of(PROMPT, settings).plan(partial(host.tokens, made.pipe))
+            changing: Any = Editing(attached.unet, plan, calls=attached.calls)
+        else:
+            changing = LayerPrompts(made.pipe, "a (~: M00: red :~) circle").contexts()
+
+        def run() -> bytes:
+            picture: bytes = called(made, len(prompts), prompt=prompts).tobytes()
+            return picture
+
+        expected = run()
+        with changing, ThreadPoolExecutor(1) as threads:
+            assert threads.submit(run).result() == expected
+            assert run() != expected
+        assert run() == expected

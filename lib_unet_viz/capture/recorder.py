@@ -200,8 +200,8 @@ class Recorder:
                 steps = ", ".join(map(str, beyond))
                 self._recording.note(f"{tap.name}: the run had {self._total} steps; not recorded: {steps}")
             self._name_missing(tap)
-            if tap.seen and not self._followed:
-                self._name_skipped(tap)
+        if not self._followed:
+            self._name_skipped()
         reasons = [f"{tap.name}: {self._why(tap)}" for tap in self._taps if not tap.seen]
         if reasons and not any(tap.seen for tap in self._taps):
             raise NothingCaptured("nothing was recorded. " + " ".join([*reasons, *self.trace.notes]))
@@ -222,11 +222,16 @@ class Recorder:
                     f"{', '.join(missing)}: nothing to record there"
                 )
 
-    def _name_skipped(self, tap: Tap) -> None:
+    def _name_skipped(self) -> None:
         """Say what was left out of steps that were evaluated, as caches do (DeepCache)."""
-        for steps, names in tap.skipped().items():
+        found: dict[tuple[str, tuple[int, ...]], dict[str, None]] = {}
+        for tap in self._taps:
+            if tap.seen:
+                for steps, names in tap.skipped().items():
+                    found.setdefault((tap.name, steps), {}).update(dict.fromkeys(names))
+        for (name, steps), skipped in found.items():
             self._recording.note(
-                f"{tap.name}: the model skipped {', '.join(names)} at step {', '.join(map(str, steps))}: "
+                f"{name}: the model skipped {', '.join(skipped)} at step {', '.join(map(str, steps))}: "
                 "nothing to record there"
             )
 

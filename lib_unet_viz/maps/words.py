@@ -72,10 +72,15 @@ def word_maps(
     the mean over the layers whose text holds the word; positions in `words` are of the text that the other
     blocks read. half: "uncond" is the negative prompt's. sub: which of the prompts that AND joins.
 
-    Raises ValueError where the trace holds no cross-attention probabilities of that image and half, or the
-    method is unknown or cannot be had of this trace.
+    Raises ValueError where the trace holds no cross-attention probabilities of that image and half, or does
+    not know its tokens, or the method is unknown or cannot be had of this trace.
     """
     maps = chosen(cross_maps(trace, half=half, image=image, sub=sub, common=words is not None), method)
+    if words is None and not any(trace.token_texts(item) for item in maps):
+        raise ValueError(
+            "which words the tokens are is not known of this run (was it given embeddings instead of a "
+            "prompt?): name the positions of words, as {'cat': [2]}"
+        )
     looks = self_attention.table(trace, half=half, image=image)
     found: dict[str, list[_Part]] = {}
     for texts, alike in _by_text(trace, maps):
