@@ -131,6 +131,22 @@ def test_a_mean_over_heads_and_steps_takes_constant_memory(any_unet: nn.Module) 
     assert mean.nbytes == recorded(any_unet, attention=Capture("M00,OUT04", images=(0,), mean=True)).nbytes
 
 
+def test_layers_that_change_their_size_are_averaged_before_and_that_is_said_once(any_unet: nn.Module) -> None:
+    """As where a refiner has layers of other sizes by the same names."""
+    sizes = [SIZE, (16, 16)]
+
+    def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        height, width = (args[0] if args else kwargs["x"]).shape[-2:]
+        return Call(sizes.index((height, width)), 2, 1.0, ROWS, (height, width))
+
+    with Recorder(any_unet, attention=Capture("IN04,M00", mean=True), calls=calls) as trace, torch.no_grad():
+        for size in sizes:
+            any_unet(torch.randn(4, 4, *size), torch.full((4,), 900), torch.randn(4, 77, CONTEXT))
+    assert {item.key.block: item.shape[2:] for item in trace.attention} == {"IN04": (4, 8), "M00": (1, 2)}
+    [note] = trace.notes
+    assert "as with a refiner" in note
+
+
 def test_a_call_that_comes_again_adds_to_a_mean_and_is_noted_otherwise(any_unet: nn.Module) -> None:
     def again(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         return Call(0, 1, 1.0, ROWS, SIZE)

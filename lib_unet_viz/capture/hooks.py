@@ -340,7 +340,10 @@ class AttentionTap(Tap):
             mean = mean_over_heads(heads["q"], heads["k"], site.scale, tokens=tokens)
         there = self._sums.get(key, torch.zeros(1, 0, *size, device=mean.device))
         if there.shape[2:] != size:
-            self.recording.note(f"{site.name}: maps of {size[0]} x {size[1]} are left out of its mean")
+            self.recording.note(
+                "layers whose size changed during the run, as with a refiner, are averaged over the steps "
+                "before only"
+            )
             return
         longer = len(mean) - there.shape[1]
         if longer > 0:  # the first step; later, prompt editing may change the number of tokens
