@@ -3,12 +3,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
 from lib_unet_viz.capture.request import BudgetError
+from lib_unet_viz.hosts.diffusers.edit import edit
 from lib_unet_viz.hosts.diffusers.pipeline import Cancelled, Pipeline
 from lib_unet_viz.maps.words import word_maps
 from lib_unet_viz.notation.specs import SpecError
-from lib_unet_viz.settings import Settings
+from lib_unet_viz.settings import EditSettings, Settings
+
+diffusers = pytest.importorskip("diffusers")
 
 FEW = {"features": {"blocks": "M00", "steps": "1,3"}, "attention": {"blocks": "IN07"}}
 
@@ -78,4 +83,31 @@ def test_what_cannot_be_is_refused_before_sampling(
             progress=lambda step, total, preview: steps.append(step),
         )
     assert not steps
+    assert hooks(model) == 0
+
+
+def test_what_a_pipeline_wants_beside_is_given(tiny_pipe: Any) -> None:
+    pipe = diffusers.StableDiffusionImg2ImgPipeline(**tiny_pipe.components, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    beside = {"image": Image.new("RGB", (64, 48), "red"), "strength": 0.5}
+    trace = Pipeline(pipe, "tiny").generate(
+        "red circle", settings=Settings.from_dict(FEW), steps=4, arguments=beside
+    )
+    assert trace.picture is not None
+    assert trace.picture.size == (64, 48)
+    assert (trace.meta["picture_size"], trace.meta["steps"]) == ([48, 64], 2)
+    alone = pipe("red circle", num_inference_steps=4, **beside, generator=torch.Generator().manual_seed(0))
+    assert trace.picture.tobytes() == alone.images[0].tobytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["prompt_embeds", "callback_on_step_end", "num_images_per_prompt", "guidance_scale", "generator"]
+)
+def test_what_is_ours_cannot_be_given_beside(model: Pipeline, name: str) -> None:
+    for ask in (
+        lambda: model.generate("red", settings=Settings.from_dict(FEW), arguments={name: 2}),
+        lambda: edit(model, "red circle", EditSettings(edits="red -> blue"), arguments={name: 2}),
+    ):
+        with pytest.raises(ValueError, match=f"{name} cannot be among the pipeline's arguments"):
+            ask()
     assert hooks(model) == 0

@@ -21,7 +21,8 @@ from typing import Any
 
 from torch import nn
 
-from lib_unet_viz.capture.hooks import AttentionTap, FeatureTap, Recording, Tap
+from lib_unet_viz.capture.hooks import AttentionTap, FeatureTap, Tap
+from lib_unet_viz.capture.recording import Recording
 from lib_unet_viz.capture.request import BudgetError, Call, Calls, Capture, Row, estimate, listed
 from lib_unet_viz.capture.runtime import is_compiled, uncompiled
 from lib_unet_viz.trace import Pass, Trace

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from lib_unet_viz.capture.dump import save_trace
-from lib_unet_viz.capture.hooks import reason
+from lib_unet_viz.capture.recording import reason
 from lib_unet_viz.drawing import naming, sheets
 from lib_unet_viz.drawing.render import Rendered
 from lib_unet_viz.extension import axes, paths

@@ -83,7 +83,7 @@ class Dropdown(_Script):
         return TITLE
 
     def run(self, p: Any, *values: Any) -> Any:
-        from lib_unet_viz.capture.hooks import reason
+        from lib_unet_viz.capture.recording import reason
         from lib_unet_viz.extension import compare, edited, results
         from lib_unet_viz.hosts.webui.generation import Generation
 
@@ -158,7 +158,7 @@ class AlwaysOn(_Script):
         except (ValueError, HTTPException) as error:
             p.unet_viz = running.Refusal(p, error)
         except Exception as error:  # not worth a picture
-            from lib_unet_viz.capture.hooks import reason
+            from lib_unet_viz.capture.recording import reason
 
             p.comment(f"{TITLE}: nothing was recorded: {reason(error)}")
             return

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lib_unet_viz.capture.hooks import reason
 from lib_unet_viz.capture.recorder import Cancelled as Cancelled
 from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
+from lib_unet_viz.capture.recording import reason
 from lib_unet_viz.capture.request import estimate
 from lib_unet_viz.hosts.diffusers import attached as host
 from lib_unet_viz.hosts.diffusers.denoiser import added, check_alone, latent_of
@@ -42,9 +42,17 @@ PREVIEW = np.array(
 
 
 _INSTEAD = "run the pipeline itself inside a Recorder instead"
+_PARAMETER = "it is a parameter of its own"
+# What cannot be among the pipeline's own arguments, and why.
 _NOT_BESIDE = {
     "prompt_embeds": f"layer prompts and edits are of texts; {_INSTEAD}",
     "callback_on_step_end": f"it tells of progress and blends edits; {_INSTEAD}",
+    "num_images_per_prompt": f"one picture is made of each prompt; {_INSTEAD}",
+    "prompt": _PARAMETER,
+    "negative_prompt": f"{_PARAMETER}, negative",
+    "num_inference_steps": f"{_PARAMETER}, steps",
+    "guidance_scale": f"{_PARAMETER}, cfg",
+    "generator": f"{_PARAMETER}, seed",
 }
 
 NOTHING = Settings.from_dict(
@@ -138,7 +146,8 @@ class Pipeline:
                 output = self.call(prompts.arguments | own, arguments)
         except NothingCaptured as error:
             trace.notes.append(str(error))
-        trace.picture = output.images[0]
+        picture = trace.picture = output.images[0]
+        trace.meta["picture_size"] = [picture.height, picture.width]
         return trace
 
     def call(self, own: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:

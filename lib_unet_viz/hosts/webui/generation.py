@@ -19,8 +19,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
-from lib_unet_viz.capture.hooks import reason
 from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
+from lib_unet_viz.capture.recording import reason
 from lib_unet_viz.capture.request import BudgetError, Call, Row, estimate
 from lib_unet_viz.editing.contexts import Contexts
 from lib_unet_viz.editing.hooks import EditError
