@@ -315,7 +315,7 @@ def _() -> Built:
 
 @row("LCM, 1 step")
 def _() -> Built:
-    pipe = diffusers.StableDiffusionPipeline(**parts(scheduler=scheduler("LCMScheduler")))
+    pipe = diffusers.StableDiffusionPipeline(**parts(scheduler=scheduler("LCMScheduler", steps_offset=1)))
     return Built(pipe, lambda count: {"guidance_scale": 0.0}, halves=("cond",), steps=1)
 
 
@@ -457,6 +457,7 @@ def _() -> Built:
 @row("torch.compile")
 def _() -> Built:
     pipe = sd()
+    torch._dynamo.reset()
     pipe.unet = torch.compile(pipe.unet, backend="eager")
     return Built(pipe)
 

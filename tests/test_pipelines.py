@@ -33,6 +33,9 @@ from lib_unet_viz.settings import EditSettings
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet
 
+# StableDiffusionAdapterPipeline, of itself.
+pytestmark = pytest.mark.filterwarnings("ignore:The decode_latents method:FutureWarning")
+
 DOCUMENT = Path(__file__).parents[1] / "docs" / "pipelines.md"
 ALL = ("cond", "uncond", "perturbed")
 # The others take a minute or two.

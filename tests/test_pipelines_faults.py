@@ -13,6 +13,9 @@ from pipelines import BUILDERS, NEEDS, PROMPT, SIDE, Built, built, hooks
 from lib_unet_viz.hosts.diffusers.pipeline import NOTHING, Pipeline
 from lib_unet_viz.settings import Settings
 
+# StableDiffusionAdapterPipeline, of itself.
+pytestmark = pytest.mark.filterwarnings("ignore:The decode_latents method:FutureWarning")
+
 FAULTS = [
     ("hosts.diffusers.attached.PipelineCalls", "__call__"),
     ("hosts.diffusers.attached.PipelineCalls", "rows"),
@@ -38,6 +41,7 @@ NOT_GENERATED = (
     "`prompt_embeds` instead of a prompt",
     "Callbacks that end guidance",
     "LEDITS++",
+    "Panorama",
     "InstructPix2Pix",
 )
 
