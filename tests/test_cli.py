@@ -23,7 +23,21 @@ from lib_unet_viz.cli.parser import parse
 from lib_unet_viz.trace import AttentionMap, FeatureMap
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("app", "trace", "vxa", "blocks", "show", "render", "maps", "diff", "sweep", "edit", "score")
+COMMANDS = (
+    "app",
+    "trace",
+    "vxa",
+    "blocks",
+    "show",
+    "render",
+    "maps",
+    "diff",
+    "sweep",
+    "edit",
+    "score",
+    "study",
+    "study-report",
+)
 PROMPT = "a red circle"
 
 
@@ -122,7 +136,7 @@ def test_the_examples_of_the_documents_can_be_read() -> None:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     text = capsys.readouterr().out
-    assert all(re.search(rf"^ +{command} ", text, re.MULTILINE) for command in COMMANDS)
+    assert all(re.search(rf"^ +{command}( |$)", text, re.MULTILINE) for command in COMMANDS)
 
 
 def test_blocks_one_name_a_line(model: str, capsys: pytest.CaptureFixture[str]) -> None:

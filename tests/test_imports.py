@@ -15,7 +15,18 @@ import lib_unet_viz
 
 PACKAGE = "lib_unet_viz"
 ROOT = Path(__file__).parents[1] / PACKAGE
-OUTSIDE_CORE = ("hosts", "ui", "app", "cli", "demo", "extension", "__main__", "record", "layer_prompt")
+OUTSIDE_CORE = (
+    "hosts",
+    "ui",
+    "app",
+    "cli",
+    "demo",
+    "extension",
+    "studies",
+    "__main__",
+    "record",
+    "layer_prompt",
+)
 MODULES = sorted(
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
     for path in ROOT.rglob("*.py")

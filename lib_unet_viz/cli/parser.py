@@ -9,7 +9,7 @@ from typing import Any, NoReturn, get_args
 
 import lib_unet_viz
 from lib_unet_viz import settings
-from lib_unet_viz.cli import arguments, commands, compare, edit
+from lib_unet_viz.cli import arguments, commands, compare, edit, study
 from lib_unet_viz.drawing import sheets
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.notation import edits
@@ -48,14 +48,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unet-viz {lib_unet_viz.__version__}")
     add = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True).add_parser
-    for declare in (_app, _trace, _vxa, _blocks, _show, _render, _maps, _diff, _sweep, _edit, _score):
+    for declare in (
+        _app,
+        _trace,
+        _vxa,
+        _blocks,
+        _show,
+        _render,
+        _maps,
+        _diff,
+        _sweep,
+        _edit,
+        _score,
+        _study,
+        _study_report,
+    ):
         declare(add)
     return parser
 
 
 def _command(add: Callable[..., Any], run: Callable[[Any], None], does: str, examples: str) -> Any:
     parser = add(
-        run.__name__,
+        run.__name__.replace("_", "-"),
         help=does,
         description=f"{does[0].upper()}{does[1:]}.",
         epilog="examples:\n" + examples.strip("\n"),
@@ -314,3 +328,41 @@ def _score(add: Callable[..., Any]) -> None:
     number = "scenes of each kind (200), or captions to edit (100)"
     parser.add_argument("--count", type=arguments.count, metavar="N", help=number)
     parser.add_argument("--edits", action="store_true", help="of prompts with one word swapped, only")
+
+
+def _study(add: Callable[..., Any]) -> None:
+    examples = """
+  unet-viz study blocks --out blocks.parquet
+  unet-viz study mine.toml --out mine.parquet --limit 10
+  unet-viz study mine.toml --out mine.parquet --ray local --workers 2
+"""
+    parser = _command(
+        add, study.study, "run a study: prompts x seeds x variants x measures to a table", examples
+    )
+    parser.add_argument("study", metavar="STUDY", help="a TOML file, or the name of a shipped study: blocks")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="TABLE.parquet", help="where the table goes"
+    )
+    limit = "run at most so many groups (a prompt with a seed) this time"
+    parser.add_argument("--limit", type=arguments.count, metavar="N", help=limit)
+    ray = 'on Ray: "local" for a cluster of its own, or an address such as ray://host:10001'
+    parser.add_argument("--ray", metavar="ADDRESS", help=ray)
+    workers = "how many workers on Ray (default: one for each processor core)"
+    parser.add_argument("--workers", type=arguments.count, metavar="N", help=workers)
+    parser.add_argument(
+        "--gpus", type=float, default=0.0, metavar="X", help="GPUs of each worker (default: 0)"
+    )
+
+
+def _study_report(add: Callable[..., Any]) -> None:
+    examples = """
+  unet-viz study-report blocks.parquet
+  unet-viz study-report blocks.parquet --out blocks.html
+"""
+    does = "show a study's means with their 95 %% intervals, and write a page with figures"
+    parser = _command(add, study.study_report, does, examples)
+    parser.add_argument("table", type=Path, metavar="TABLE.parquet", help="what unet-viz study wrote")
+    parser.add_argument(
+        "--out", type=Path, metavar="PAGE.html", help="a page with figures, which needs nothing else"
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON")
