@@ -404,6 +404,19 @@ def test_a_run_in_another_thread_is_said(any_unet: nn.Module) -> None:
         threads.submit(run, any_unet).result()
 
 
+def test_a_compiled_unet_is_refused_where_torch_cannot_run_it_otherwise(
+    diffusers_unet: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch._dynamo")
+    module = copy.deepcopy(diffusers_unet)
+    module.compile(backend="eager")
+    monkeypatch.delattr(torch.compiler, "set_stance", raising=False)
+    recorder = Recorder(module, features=Capture("M00"), calls=Steps())
+    with pytest.raises(ValueError, match="hand over the model as it was before, or use torch 2.6"):
+        recorder.install()
+    assert hooks(module) == 0
+
+
 def test_merged_tokens_are_not_taken_for_a_picture(any_unet: nn.Module) -> None:
     site = UNet.of(any_unet).attention("M00")[0]
     with site.to_q.register_forward_hook(lambda m, args, out: out[:, :-1]):

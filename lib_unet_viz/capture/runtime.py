@@ -42,7 +42,7 @@ def uncompiled(module: nn.Module) -> AbstractContextManager[Any]:
     """
     if not is_compiled(module):
         return nullcontext()
-    if not hasattr(torch.compiler, "set_stance"):
+    if not hasattr(getattr(torch, "compiler", None), "set_stance"):
         raise ValueError(
             "this U-Net is compiled (torch.compile), and so its layers cannot be looked into with torch "
             f"{torch.__version__}: hand over the model as it was before, or use torch 2.6 or newer"

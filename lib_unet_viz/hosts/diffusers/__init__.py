@@ -8,6 +8,7 @@ Imports the core and, late, diffusers.
 from lib_unet_viz.hosts.diffusers.attached import (
     Attached,
     PipelineCalls,
+    UnsupportedPipelineError,
     attach,
     describe,
     encode,
@@ -21,6 +22,7 @@ __all__ = [
     "Attached",
     "LoadError",
     "PipelineCalls",
+    "UnsupportedPipelineError",
     "attach",
     "describe",
     "encode",
