@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lib_unet_viz.notation.layer_prompt import LayerPrompt
     from lib_unet_viz.notation.specs import BlockSpec, SpecError, StepSpec
     from lib_unet_viz.settings import Settings, SettingsError
-    from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Trace
+    from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Selection, Trace
     from lib_unet_viz.unet import UNet, UnsupportedModelError
 
 __version__ = "0.1.0"
@@ -38,7 +38,7 @@ _PLACES = {
     "notation.layer_prompt": ("LayerPrompt",),
     "notation.specs": ("BlockSpec", "SpecError", "StepSpec"),
     "settings": ("Settings", "SettingsError"),
-    "trace": ("AttentionMap", "FeatureMap", "Key", "Trace"),
+    "trace": ("AttentionMap", "FeatureMap", "Key", "Selection", "Trace"),
     "unet": ("UNet", "UnsupportedModelError"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
@@ -59,6 +59,7 @@ __all__ = [
     "LayerPrompt",
     "Recorder",
     "Row",
+    "Selection",
     "Settings",
     "SettingsError",
     "SpecError",

@@ -14,8 +14,9 @@ A `Key` counts steps from 0; whatever a person types, reads or finds in a file c
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar, overload
 
@@ -64,6 +65,26 @@ class Key:
         hires = " (hires)" if self.pass_ == "hires" else ""
         sub = f" sub-prompt {self.sub}" if self.sub else ""
         return f"{site} {step}{hires} image {self.image} {self.half}{sub}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows of a run are meant; None: the first that is there, cond before uncond, first before hires.
+
+    image: from 0, of a batch. sub: which of the prompts that AND joins, from 0.
+    """
+
+    image: int | None = None
+    half: Half | None = None
+    pass_: Pass | None = None
+    sub: int | None = None
+
+    def __str__(self) -> str:
+        words = {"image": self.image, "half": self.half, "pass": self.pass_, "sub-prompt": self.sub}
+        return ", ".join(f"{name} {value}" for name, value in words.items() if value is not None) or "any row"
+
+
+FIRST = Selection()
 
 
 @dataclass(frozen=True)
@@ -245,6 +266,13 @@ class AttentionMaps(Maps[AttentionMap]):
     """The attention maps of a trace."""
 
 
+def _as_first(item: M) -> M:
+    """The same map, without a copy of its data, as that of image 0."""
+    found = copy.copy(item)
+    found.key = replace(item.key, image=0)
+    return found
+
+
 def _offer(maps: Iterable[FeatureMap], *, only_differing: bool = False) -> str:
     """The values that the maps' keys take, such as ``block IN00, M00; step 1, 2``."""
     labels = [item.key.labels() for item in maps]
@@ -284,6 +312,40 @@ class Trace:
     def images(self) -> list[int]:
         """Indices of the images that have maps."""
         return sorted({item.key.image for item in (*self.features, *self.attention)})
+
+    def only(self, selection: Selection) -> Trace:
+        """The same run with the maps that fit what the selection names. MapLookupError if none does."""
+        wanted: dict[str, Any] = vars(selection)
+        features, attention = self.features.all(**wanted), self.attention.all(**wanted)
+        there = [*self.features, *self.attention]
+        if there and not (features or attention):
+            raise MapLookupError(f"no map is of {selection}; there are: {_offer(there)}")
+        return replace(self, features=FeatureMaps(features), attention=AttentionMaps(attention))
+
+    def view(self, selection: Selection = FIRST) -> Trace:
+        """The same run with the maps of one image, half, sub-prompt and pass alone, as image 0 of its own.
+
+        What is not named is chosen among attention, where there is some. Raises MapLookupError for what is
+        not there, naming what is. A trace without maps is its own view.
+        """
+        keys = [item.key for item in self.attention or self.features]
+        if not keys:
+            return self
+        for name, asked in vars(selection).items():
+            there = sorted({getattr(key, name) for key in keys})
+            meant = there[0] if asked is None else asked
+            if meant not in there:
+                held, what = ", ".join(map(str, there)), name.rstrip("_")
+                raise MapLookupError(f"the trace holds no maps of {what} {meant}; there are: {held}")
+            keys = [key for key in keys if getattr(key, name) == meant]
+        first = keys[0]
+        chosen = self.only(Selection(first.image, first.half, first.pass_, first.sub))
+        return replace(
+            chosen,
+            features=FeatureMaps(map(_as_first, chosen.features)),
+            attention=AttentionMaps(map(_as_first, chosen.attention)),
+            meta=self.meta_of(first.image),
+        )
 
     def meta_of(self, image: int) -> dict[str, Any]:
         """`meta` as it is for one image of the batch."""

@@ -12,7 +12,7 @@ from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.maps import open_vocabulary as asking
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.maps import words as heatmap
-from lib_unet_viz.trace import Trace
+from lib_unet_viz.trace import Selection, Trace
 
 
 @pytest.fixture(scope="module")
@@ -51,5 +51,5 @@ def test_a_new_word_is_answered_without_the_unet_and_from_a_file(
 def test_what_cannot_be_asked_is_said(model: Pipeline, looked: Trace) -> None:
     with pytest.raises(ValueError, match="write a word"):
         asking.ask(looked, model, " ")
-    with pytest.raises(ValueError, match="no queries"):
-        asking.ask(looked, model, "red", half="uncond")
+    with pytest.raises(ValueError, match="half uncond"):
+        asking.ask(looked, model, "red", selection=Selection(half="uncond"))

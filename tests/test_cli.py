@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import lib_unet_viz
 from lib_unet_viz.capture.dump import load_trace, save_trace
 from lib_unet_viz.cli import main, report
 from lib_unet_viz.cli.parser import parse
-from lib_unet_viz.trace import AttentionMap, FeatureMap
+from lib_unet_viz.trace import AttentionMap, FeatureMap, Trace
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
@@ -534,3 +536,62 @@ def test_a_dump_of_a_later_picture_with_a_hires_pass(second: Path, tmp_path: Pat
     assert run("maps", second, "--segments", "--components", "--out", tmp_path / "self") == 0
     assert run("diff", second, second, "--out", tmp_path / "diff") == 0
     assert run("show", second) == 0
+
+
+@pytest.fixture(scope="session")
+def any_dump(traced: Path) -> Callable[..., Path]:
+    """A dump as the webui writes it of one of its pictures: of a batch, with a negative half, AND, hires."""
+    source = load_trace(traced / "trace.safetensors")
+
+    def write(name: str, *, image: int, halves: Sequence[str], subs: int, hires: bool) -> Path:
+        trace = Trace(meta=dict(source.meta), picture=source.picture)
+        tokens = source.meta["tokens"]["cond"]
+        trace.meta["tokens"] = {half: [tokens] * subs if subs > 1 else tokens for half in halves}
+        rows: Any = itertools.product(halves, range(subs), ("first", "hires") if hires else ("first",))
+        for half, sub, pass_ in rows:
+            for item in (*source.features.all(half="cond"), *source.attention.all(half="cond")):
+                key = replace(item.key, image=image, half=half, sub=sub, pass_=pass_)
+                maps: Any = trace.attention if isinstance(item, AttentionMap) else trace.features
+                data = item.data.clone() if pass_ == "first" else twice_as_large(item)
+                maps.add(type(item)(key, data, item.sigma))
+        return save_trace(trace, traced / name, image=image)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("name", "halves", "subs", "hires"),
+    [
+        ("batch", ("cond",), 1, False),
+        ("negative", ("uncond",), 1, False),
+        ("both", ("cond", "uncond"), 1, True),
+        ("and", ("cond",), 2, True),
+    ],
+)
+def test_every_kind_of_dump_through_every_command(
+    any_dump: Callable[..., Path], tmp_path: Path, name: str, halves: Sequence[str], subs: int, hires: bool
+) -> None:
+    dump = any_dump(name, image=3, halves=halves, subs=subs, hires=hires)
+    assert run("show", dump) == 0
+    assert run("maps", dump, "--out", tmp_path / "maps") == 0
+    assert (tmp_path / "maps" / "labels.png").exists()
+    assert run("render", dump, "--attention", "", "--out", tmp_path / "render") == 0
+    assert run("diff", dump, dump, "--out", tmp_path / "diff") == 0
+    chosen = ["--half", halves[-1], "--sub", str(subs), "--pass", "hires" if hires else "first", "--image", "3"]
+    commands: list[list[str | Path]] = [["maps", dump], ["render", dump], ["diff", dump, dump]]
+    for command in commands:
+        assert run(*command, *chosen, "--out", tmp_path / f"{command[0]}-chosen") == 0
+    assert {path.name for path in (tmp_path / "render-chosen").glob("*.png")} < {
+        path.name for path in (tmp_path / "render").glob("*.png")
+    } or not (hires or subs > 1 or len(halves) > 1)
+
+
+def test_rows_that_a_dump_lacks(
+    any_dump: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump = any_dump("lacking", image=1, halves=("cond",), subs=1, hires=False)
+    assert run("maps", dump, "--half", "uncond", "--out", tmp_path / "maps") == 2
+    assert "no maps of half uncond; there are: cond" in capsys.readouterr().err
+    assert run("render", dump, "--image", "0", "--out", tmp_path / "render") == 2
+    assert "no map is of image 0" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

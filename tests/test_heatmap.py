@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib_unet_viz.maps import words as heatmap
-from lib_unet_viz.trace import AttentionMap, AttentionMaps, Key, Trace
+from lib_unet_viz.trace import AttentionMap, AttentionMaps, Key, Selection, Trace
 
 TOKENS = ["<|startoftext|>", "red</w>", "ring</w>", "and</w>", "ring</w>", *["<|endoftext|>"] * 3]
 
@@ -99,11 +99,13 @@ def test_negative_prompts_have_maps_of_their_own() -> None:
         key = replace(item.key, half="uncond")
         recorded.attention.add(AttentionMap(key, item.data.flip(1), 1.0))
     recorded.meta["tokens"]["uncond"] = ["<|startoftext|>", "blurry</w>", *["<|endoftext|>"] * 6]
-    assert [item.word for item in heatmap.word_maps(recorded, half="uncond")] == ["blurry"]
+    assert [item.word for item in heatmap.word_maps(recorded, selection=Selection(half="uncond"))] == [
+        "blurry"
+    ]
 
 
 def test_what_was_not_recorded_and_unknown_methods_are_refused() -> None:
     with pytest.raises(ValueError, match="uncond"):
-        heatmap.word_maps(trace(), half="uncond")
+        heatmap.word_maps(trace(), selection=Selection(half="uncond"))
     with pytest.raises(ValueError, match="allowed: informed"):
         heatmap.word_maps(trace(), method="guess")  # type: ignore[arg-type]

@@ -48,6 +48,17 @@ def method(parser: Any) -> None:
     parser.add_argument("--method", choices=heatmap.METHODS, help=f"of the heat maps ({default})")
 
 
+def rows(parser: Any, default: str) -> None:
+    """Which rows of a dump are meant."""
+    group = parser.add_argument_group("rows", f"of the recorded run (default: {default})")
+    group.add_argument("--image", type=whole, metavar="N", help="of a batch, from 0")
+    group.add_argument(
+        "--half", choices=get_args(settings.Half), help="the prompt's, or the negative prompt's"
+    )
+    group.add_argument("--sub", type=count, metavar="N", help="which of the prompts that AND joins, from 1")
+    group.add_argument("--pass", dest="pass_", choices=("first", "hires"), help="before or after hires fix")
+
+
 def colors(parser: Any) -> None:
     group = parser.add_argument_group("colours", "of features and attention; each has its own if not given")
     names = "white/black, red/blue, custom, or a colour map such as viridis"

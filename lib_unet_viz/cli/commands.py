@@ -120,7 +120,7 @@ def show(options: Namespace) -> None:
 
 def render(options: Namespace) -> None:
     """Sheets of a dump again."""
-    dump = files.dump(options.dump)
+    dump = files.dump(options.dump).only(files.selection(options))
     dump.meta.setdefault("blocks", sorted({item.key.block for item in (*dump.features, *dump.attention)}))
     chosen = choices.settings(options, blocks="", attention="", steps="")
     chosen = all_recorded(chosen, dump, options)
@@ -214,12 +214,7 @@ def drawn(
 def _sheets(traced: Trace, chosen: Settings, options: Namespace, folder: Path) -> None:
     """Every sheet that the settings ask for, and the words' heat, as files."""
     made = drawn(traced, chosen, folder)
-    traced = sheets.of_last_pass(traced)
-    if (
-        chosen.heatmaps
-        and traced.picture is not None
-        and traced.attention.all(what="QK", kind="cross", half="cond")
-    ):
+    if chosen.heatmaps and traced.picture is not None and traced.attention.all(what="QK", kind="cross"):
         method = options.method or heatmap.DEFAULT
         for number, (image, word) in enumerate(sheets.heat_overlays(traced, method=method), start=1):
             save_png(image, folder / f"{naming.word(number, word)}.png")

@@ -17,7 +17,7 @@ from lib_unet_viz.drawing.render import save_png
 
 def diff(options: Namespace) -> None:
     """What differs between two dumps."""
-    before, after = files.dump(options.a), files.dump(options.b)
+    before, after = (files.dump(path).only(files.selection(options)) for path in (options.a, options.b))
     changed = difference.difference(before, after, absolute=options.absolute)
     changed.meta.setdefault("blocks", sorted({i.key.block for i in (*changed.features, *changed.attention)}))
     chosen = choices.settings(options, blocks="", attention="", steps="")

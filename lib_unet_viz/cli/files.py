@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import tempfile
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -14,7 +14,7 @@ from PIL import Image
 from lib_unet_viz.capture.dump import load_trace
 from lib_unet_viz.drawing.naming import name
 from lib_unet_viz.drawing.render import Rendered, animation, by_step
-from lib_unet_viz.trace import Trace
+from lib_unet_viz.trace import Selection, Trace
 
 
 class OutputError(ValueError):
@@ -22,11 +22,14 @@ class OutputError(ValueError):
 
 
 def dump(path: Path) -> Trace:
-    """A dump, whose one picture is image 0 for what is asked of it, whichever of its batch it was."""
-    trace = load_trace(path)
-    for item in (*trace.features, *trace.attention):
-        item.key = replace(item.key, image=0)
-    return trace
+    """What a dump holds."""
+    return load_trace(path)
+
+
+def selection(options: Namespace) -> Selection:
+    """Which of a dump's rows the options mean."""
+    sub = None if options.sub is None else options.sub - 1
+    return Selection(options.image, options.half, options.pass_, sub)
 
 
 @contextmanager

@@ -22,29 +22,28 @@ if TYPE_CHECKING:
 
 def write(options: Namespace) -> None:
     """The pictures asked for, as files of the folder `options.out`."""
-    dump = sheets.of_last_pass(files.dump(options.dump))
+    dump = files.dump(options.dump).view(files.selection(options))
     if options.ask is not None:
-        dump = asking.ask(dump, Pipeline.load(options.model), options.ask, half=options.half)
-        options.half = "cond"
+        dump = asking.ask(dump, Pipeline.load(options.model), options.ask)
     with files.staging(options.out) as folder:
         _words(dump, options, folder)
         if options.look is not None:
             place = {"site": options.layer, "head": options.head, "step": options.step}
-            looked = sheets.look_picture(dump, options.look, half=options.half, **place)
+            looked = sheets.look_picture(dump, options.look, **place)
             save_png(looked, folder / "look.png")
         if options.components:
-            save_png(sheets.components_picture(dump, half=options.half), folder / "components.png")
+            save_png(sheets.components_picture(dump), folder / "components.png")
         if options.segments:
-            save_png(sheets.segments_picture(dump, half=options.half), folder / "segments.png")
+            save_png(sheets.segments_picture(dump), folder / "segments.png")
 
 
 def _words(dump: Trace, options: Namespace, folder: Path) -> None:
     """heat-01-WORD.png and mask-01-WORD.png of each word, and all as labels.png."""
     words = None
     if options.words is not None:
-        read = heatmap.cross_maps(dump, half=options.half, common=True)[0]
+        read = heatmap.cross_maps(dump, common=True)[0]
         words = tokens.select(dump.token_texts(read), options.words.split(","))
-    heats = heatmap.word_maps(dump, words, method=options.method or heatmap.DEFAULT, half=options.half)
+    heats = heatmap.word_maps(dump, words, method=options.method or heatmap.DEFAULT)
     if dump.picture is None:
         raise ValueError(f"{options.dump} has no picture to draw over")
     size = (dump.picture.height, dump.picture.width)

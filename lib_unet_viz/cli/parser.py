@@ -186,6 +186,7 @@ def _render(add: Callable[..., Any]) -> None:
     parser.add_argument("--blocks", metavar="SPEC", help="features of these (all that are there)")
     parser.add_argument("--at", metavar="STEPS", help="only these (all that are there)")
     parser.add_argument("--attention", metavar="SPEC", help="attention of these (all that are there)")
+    arguments.rows(parser, "all that are there")
     arguments.selection(parser)
     arguments.colors(parser)
     arguments.folder(parser, "unet-viz-render", "gets the sheets")
@@ -204,7 +205,7 @@ def _maps(add: Callable[..., Any]) -> None:
     ask = "words that need not be in the prompt; the model's text encoder is needed, its U-Net does not run"
     parser.add_argument("--ask", metavar="TEXT", help=ask)
     arguments.model(parser)
-    parser.add_argument("--half", choices=get_args(settings.Half), default="cond", help="(cond)")
+    arguments.rows(parser, "the first that is there")
     parser.add_argument(
         "--threshold", type=arguments.threshold, default="otsu", metavar="X", help="0 to 1, or (otsu)"
     )
@@ -237,6 +238,7 @@ def _diff(add: Callable[..., Any]) -> None:
     parser.add_argument("--blocks", metavar="SPEC", help="features of these (all that are there)")
     parser.add_argument("--at", metavar="STEPS", help="only these (all that are there)")
     parser.add_argument("--attention", metavar="SPEC", help="attention of these (all that are there)")
+    arguments.rows(parser, "all that are there")
     arguments.selection(parser, heat=False)
     arguments.colors(parser)
     arguments.folder(parser, "unet-viz-diff", "gets comparison.png, difference.safetensors and the sheets")

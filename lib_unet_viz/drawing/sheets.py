@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import numpy as np
@@ -14,7 +15,16 @@ from lib_unet_viz.drawing.render import Rendered, grey, mask, overlay, render
 from lib_unet_viz.maps import segmentation, self_attention
 from lib_unet_viz.maps.words import DEFAULT, HeatMap, Method, word_maps
 from lib_unet_viz.notation.specs import BlockSpec, StepSpec
-from lib_unet_viz.trace import AttentionMap, AttentionMaps, FeatureMap, FeatureMaps, Key, Pass, Trace
+from lib_unet_viz.trace import (
+    FIRST,
+    AttentionMap,
+    AttentionMaps,
+    FeatureMap,
+    FeatureMaps,
+    Key,
+    Selection,
+    Trace,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +33,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lib_unet_viz.settings import AttentionSettings, FeatureSettings
-    from lib_unet_viz.trace import Half
 
 M = TypeVar("M", bound=FeatureMap)
 _WORD_SIDE, _SPACE = 256, 6  # pixels of a word's picture, and between two
@@ -79,14 +88,17 @@ def attention_sheets(trace: Trace, settings: AttentionSettings) -> list[Rendered
 
 
 def heat_overlays(
-    trace: Trace, *, method: Method = DEFAULT, half: Half = "cond"
+    trace: Trace, *, method: Method = DEFAULT, selection: Selection = FIRST
 ) -> list[tuple[Image.Image, str]]:
     """Each word's heat over the trace's picture, with the word as its caption.
 
     Raises ValueError where the trace has no picture or no cross-attention.
     """
     picture = _picture(trace)
-    return [(word_picture(picture, heat), heat.word) for heat in word_maps(trace, method=method, half=half)]
+    return [
+        (word_picture(picture, heat), heat.word)
+        for heat in word_maps(trace, method=method, selection=selection)
+    ]
 
 
 def word_sheet(
@@ -94,39 +106,25 @@ def word_sheet(
     picture: Image.Image,
     *,
     method: Method = DEFAULT,
-    image: int = 0,
-    pass_: Pass = "first",
+    selection: Selection = FIRST,
     caption: str = "",
 ) -> Image.Image:
     """Each word's heat over one of the run's pictures, side by side, the word under it.
 
-    AND sub-prompts follow each other. Raises ValueError where the trace has no cross-attention of that image
-    and pass.
+    AND sub-prompts follow each other, unless one is selected. Raises ValueError where the trace has no
+    cross-attention of what is selected.
     """
-    trace = of_pass(trace, pass_)
     side = _WORD_SIDE / max(picture.size)
     small = picture.convert("RGB").resize((round(picture.width * side), round(picture.height * side)))
-    keys = {item.key for item in trace.attention if item.key.image == image and item.key.half == "cond"}
+    subs = sorted({item.key.sub for item in trace.attention}) if selection.sub is None else [selection.sub]
     cells = [
         _under(word_picture(small, heat), heat.word)
-        for sub in sorted({key.sub for key in keys})
-        for heat in word_maps(trace, method=method, image=image, sub=sub)
+        for sub in subs
+        for heat in word_maps(trace, method=method, selection=replace(selection, sub=sub))
     ]
     if not cells:
         raise ValueError("the prompt has no words to show")
     return montage(np.stack(cells), caption=caption, gap=_SPACE)
-
-
-def of_pass(trace: Trace, pass_: Pass) -> Trace:
-    """The same run, with the maps of one pass only."""
-    features, attention = trace.features.all(pass_=pass_), trace.attention.all(pass_=pass_)
-    return _part(trace, features=features, attention=attention)
-
-
-def of_last_pass(trace: Trace) -> Trace:
-    """The same run, with the maps of the pass that made its picture: those of two sizes do not sum."""
-    there = {item.key.pass_ for item in trace.attention if item.key.kind == "cross"}
-    return of_pass(trace, "hires") if "hires" in there else trace
 
 
 def _under(picture: Image.Image, word: str) -> NDArray[np.uint8]:
@@ -156,14 +154,14 @@ def look_picture(
     site: str | None = None,
     head: int | None = None,
     step: int | None = None,
-    half: Half = "cond",
+    selection: Selection = FIRST,
 ) -> Image.Image:
     """Where the place at (y, x), fractions of the picture's sides, looks to; the place itself is ringed.
 
     See `self_attention.look`; it raises ValueError for what the trace does not hold, or without a picture.
     """
     picture = _picture(trace)
-    found = self_attention.look(trace, at, site=site, head=head, step=step, half=half)
+    found = self_attention.look(trace, at, site=site, head=head, step=step, selection=selection)
     heat = HeatMap("", (), found).resized((picture.height, picture.width))
     drawn = overlay(picture, heat)
     y, x = at[0] * picture.height, at[1] * picture.width
@@ -173,17 +171,17 @@ def look_picture(
     return drawn
 
 
-def components_picture(trace: Trace, *, half: Half = "cond") -> Image.Image:
+def components_picture(trace: Trace, *, selection: Selection = FIRST) -> Image.Image:
     """Three principal components of the self-attention as red, green and blue, of the picture's size."""
-    colors = self_attention.components(*_looks(trace, half))
+    colors = self_attention.components(*_looks(trace.view(selection)))
     image = Image.fromarray(np.rint(colors * 255).astype(np.uint8))
     return image.resize(_picture(trace).size, Image.Resampling.BICUBIC)
 
 
-def segments_picture(trace: Trace, *, half: Half = "cond") -> Image.Image:
+def segments_picture(trace: Trace, *, selection: Selection = FIRST) -> Image.Image:
     """Segments of the self-attention that nobody asked for, over the picture, numbered by their size."""
     picture = _picture(trace)
-    small = self_attention.segments(*_looks(trace, half))
+    small = self_attention.segments(*_looks(trace.view(selection)))
     large = Image.fromarray(small.astype(np.int32)).resize(picture.size, Image.Resampling.NEAREST)
     names = [f"{number + 1}" for number in range(int(small.max()) + 1)]
     return labels.label_picture(np.asarray(large, dtype=np.int64), names, picture=picture)
@@ -211,8 +209,8 @@ def _is_punctuation(word: str) -> bool:
     return not any(map(str.isalnum, word.partition("#")[0]))
 
 
-def _looks(trace: Trace, half: Half) -> tuple[Tensor, tuple[int, int]]:
-    found = self_attention.table(trace, half=half)
+def _looks(trace: Trace) -> tuple[Tensor, tuple[int, int]]:
+    found = self_attention.table(trace)
     if found is None:
         raise ValueError("the trace holds no self-attention of up to 32 x 32 positions: record it first")
     return found

@@ -20,7 +20,7 @@ from lib_unet_viz.extension import axes, paths
 from lib_unet_viz.maps.words import cross_maps, word_maps
 from lib_unet_viz.notation import tokens
 from lib_unet_viz.settings import Method, Settings
-from lib_unet_viz.trace import AttentionMaps, FeatureMaps, Pass, Trace
+from lib_unet_viz.trace import AttentionMaps, FeatureMaps, Pass, Selection, Trace
 
 CAPTION = "U-Net Viz sheet"  # the infotext's key of what a sheet shows
 PASSES: dict[Pass, str] = {"first": "", "hires": " (hires pass)"}
@@ -151,7 +151,11 @@ def _words(trace: Trace, settings: Settings, index: int, picture: Image.Image) -
             caption = f"{title}\nthe part of the picture that each word drove"
             try:
                 drawn_words = sheets.word_sheet(
-                    trace, picture, method=settings.method, image=index, pass_=pass_, caption=caption
+                    trace,
+                    picture,
+                    method=settings.method,
+                    selection=Selection(index, "cond", pass_=pass_),
+                    caption=caption,
                 )
                 yield Sheet(drawn_words, f"words{'-hires' * (pass_ == 'hires')}", f"words{PASSES[pass_]}")
             except ValueError as error:
@@ -204,9 +208,9 @@ def _word(p: Any, trace: Trace, method: Method, index: int, picture: Image.Image
     word = axes.word(p)
     if word is None:
         return
-    trace = sheets.of_pass(trace, _passes(trace, index)[0])
-    texts = trace.token_texts(cross_maps(trace, image=index, common=True)[0])
-    for heat in word_maps(trace, tokens.select(texts, [word]), image=index, method=method):
+    trace = trace.view(Selection(index, "cond", pass_=_passes(trace, index)[0]))
+    texts = trace.token_texts(cross_maps(trace, common=True)[0])
+    for heat in word_maps(trace, tokens.select(texts, [word]), method=method):
         yield Sheet(sheets.word_picture(picture, heat), naming.word(1, heat.word), f"heat of {heat.word}")
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from lib_unet_viz.attention import mean_over_heads, split_heads
-from lib_unet_viz.trace import AttentionMap, AttentionMaps, Trace
+from lib_unet_viz.trace import FIRST, AttentionMap, AttentionMaps, Selection, Trace
 
 if TYPE_CHECKING:
-    from lib_unet_viz.trace import Half, Key
+    from lib_unet_viz.trace import Key
     from lib_unet_viz.unet import AttentionSite, UNet
 
 
@@ -32,20 +32,21 @@ class TextModel(Protocol):
         """What cross-attention gets of a prompt: (row, token, channel), one row."""
 
 
-def ask(trace: Trace, model: TextModel, text: str, *, image: int = 0, half: Half = "cond") -> Trace:
+def ask(trace: Trace, model: TextModel, text: str, *, selection: Selection = FIRST) -> Trace:
     """A trace as if `text` had been the prompt whose cross-attention was looked at; its picture is the same.
 
     It holds means over heads and steps, and the self-attention of the trace: what word maps are made of.
     Where the text names several things, they compete for each place: "a hat, a neck" tells more than "hat".
 
-    Raises ValueError for an empty text, or where the trace holds no Q of that image and half.
+    Raises ValueError for an empty text, or where the trace holds no Q of what is selected.
     """
     if not text.strip():
         raise ValueError("nothing is asked: write a word or a phrase")
-    queries = trace.attention.all(what="Q", kind="cross", half=half, image=image)
+    trace = trace.view(selection)
+    queries = trace.attention.all(what="Q", kind="cross")
     if not queries:
         raise ValueError(
-            f"the trace holds no queries (Q) of cross-attention of image {image}, {half}, so other words "
+            f"the trace holds no queries (Q) of cross-attention of {selection}, so other words "
             "cannot be asked; record Q with cross-attention, or look again"
         )
     sites = {(site.block, site.layer): site for site in model.unet.sites if site.kind == "cross"}
@@ -63,9 +64,9 @@ def ask(trace: Trace, model: TextModel, text: str, *, image: int = 0, half: Half
     found = [AttentionMap(key, torch.stack(maps).mean(0)) for key, maps in sums.items()]
     looks = (
         AttentionMap(replace(item.key, image=0, half="cond", sub=0), item.data, item.sigma)
-        for item in trace.attention.all(kind="self", half=half, image=image)
+        for item in trace.attention.all(kind="self")
     )
-    known = trace.meta_of(image)
+    known = trace.meta
     meta = {name: value for name, value in known.items() if name not in ("tokens_hires", "tokens_by_block")}
     meta |= {"prompt": text, "tokens": {"cond": model.tokens(text)}, "asked_of": known.get("prompt", "")}
     return Trace(attention=AttentionMaps([*found, *looks]), meta=meta, picture=trace.picture)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from lib_unet_viz.attention import information
+from lib_unet_viz.trace import FIRST, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from lib_unet_viz.trace import AttentionMap, Half, Trace
+    from lib_unet_viz.trace import AttentionMap, Trace
 
 MOST = 32 * 32  # positions of a layer whose whole table is made
 COLORS = 3
@@ -45,10 +46,10 @@ class Site:
         return f"{self.block}.{self.layer}"
 
 
-def sites(trace: Trace, *, half: Half = "cond", image: int = 0) -> list[Site]:
+def sites(trace: Trace, *, selection: Selection = FIRST) -> list[Site]:
     """The self-attention layers that the trace holds QK, or Q and K, of."""
     found: dict[tuple[str, int], list[AttentionMap]] = {}
-    for item in trace.attention.all(kind="self", half=half, image=image):
+    for item in trace.view(selection).attention.all(kind="self"):
         found.setdefault((item.key.block, item.key.layer or 0), []).append(item)
     return [
         _site(block, layer, items)
@@ -57,7 +58,7 @@ def sites(trace: Trace, *, half: Half = "cond", image: int = 0) -> list[Site]:
     ]
 
 
-def table(trace: Trace, *, half: Half = "cond", image: int = 0) -> tuple[Tensor, Size] | None:
+def table(trace: Trace, *, selection: Selection = FIRST) -> tuple[Tensor, Size] | None:
     """All layers of the finest grid of up to 32 x 32 places in one table, each weighing what it tells.
 
     Means over heads and steps are taken where there are some, else what was recorded of single steps. None
@@ -65,7 +66,7 @@ def table(trace: Trace, *, half: Half = "cond", image: int = 0) -> tuple[Tensor,
     """
     maps = [
         item
-        for item in trace.attention.all(kind="self", what="QK", half=half, image=image)
+        for item in trace.view(selection).attention.all(kind="self", what="QK")
         if math.prod(item.shape[-2:]) <= MOST
     ]
     maps = [item for item in maps if item.key.step is None] or maps
@@ -88,25 +89,25 @@ def look(
     site: str | None = None,
     head: int | None = None,
     step: int | None = None,
-    half: Half = "cond",
-    image: int = 0,
+    selection: Selection = FIRST,
 ) -> npt.NDArray[np.float32]:
     """Where the place at (y, x), fractions of the picture's sides, looks to: (y, x), which sums to 1.
 
     site: such as "OUT09.0"; None is `table`. head: None is their mean. step: from 1; None is their mean.
     Raises ValueError for what the trace does not hold.
     """
+    trace = trace.view(selection)
     if site is None:
-        whole = table(trace, half=half, image=image)
+        whole = table(trace)
         if whole is None:
             raise ValueError("the trace holds no self-attention of up to 32 x 32 positions: record it first")
         looks, size = whole
         return np.asarray(looks[_place(at, size)].reshape(size).numpy())
-    there = {each.name: each for each in sites(trace, half=half, image=image)}
+    there = {each.name: each for each in sites(trace)}
     if site not in there:
         raise ValueError(f"the trace has no self-attention of {site}; it has {', '.join(there) or 'none'}")
     size = there[site].size
-    rows = list(_rows(trace, there[site], _place(at, size), head=head, step=step, half=half, image=image))
+    rows = list(_rows(trace, there[site], _place(at, size), head=head, step=step))
     if not rows:
         held = f"{there[site].heads} heads; steps: {_listed(there[site].steps)}"
         raise ValueError(f"{site} has no head {head} or step {step}; recorded: {held}")

@@ -18,6 +18,7 @@ from lib_unet_viz.maps import self_attention
 from lib_unet_viz.maps.aggregation import DEFAULT, METHODS, MIDDLE, aggregate, chosen, resize
 from lib_unet_viz.notation import tokens as token_module
 from lib_unet_viz.settings import Method
+from lib_unet_viz.trace import FIRST, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,26 +63,27 @@ def word_maps(
     words: Mapping[str, Sequence[int]] | None = None,
     *,
     method: Method = DEFAULT,
-    half: Half = "cond",
-    image: int = 0,
-    sub: int = 0,
+    selection: Selection = FIRST,
 ) -> list[HeatMap]:
     """One heat map per word of the prompt, or per entry of `words` (a name to token positions).
 
+    The maps of a word's several tokens are added up, as the VXA extension does.
+
     Where blocks read texts of their own, the layers of each text are aggregated apart, and a word's map is
     the mean over the layers whose text holds the word; positions in `words` are of the text that the other
-    blocks read. half: "uncond" is the negative prompt's. sub: which of the prompts that AND joins.
+    blocks read. selection: of which image, half, sub-prompt and pass.
 
-    Raises ValueError where the trace holds no cross-attention probabilities of that image and half, or does
-    not know its tokens, or the method is unknown or cannot be had of this trace.
+    Raises ValueError where the trace holds no cross-attention probabilities of what is selected, or does not
+    know its tokens, or the method is unknown or cannot be had of this trace.
     """
-    maps = chosen(cross_maps(trace, half=half, image=image, sub=sub, common=words is not None), method)
+    trace = trace.view(selection)
+    maps = chosen(cross_maps(trace, common=words is not None), method)
     if words is None and not any(trace.token_texts(item) for item in maps):
         raise ValueError(
             "which words the tokens are is not known of this run (was it given embeddings instead of a "
             "prompt?): name the positions of words, as {'cat': [2]}"
         )
-    looks = self_attention.table(trace, half=half, image=image)
+    looks = self_attention.table(trace)
     found: dict[str, list[_Part]] = {}
     for texts, alike in _by_text(trace, maps):
         positions = token_module.named(texts) if words is None else words
@@ -122,7 +124,7 @@ def _parts(
     maps_of = aggregate(maps, method, content=content, looks=looks).numpy()
     for name, at in words.items():
         if at:
-            yield _Part(HeatMap(name, tuple(at), maps_of[list(at)].mean(0)), layers)
+            yield _Part(HeatMap(name, tuple(at), maps_of[list(at)].sum(0)), layers)
 
 
 def _joined(parts: Sequence[_Part]) -> HeatMap:
@@ -156,20 +158,18 @@ def explore_captures(fine: str, *, blocks: str = "") -> tuple[Capture, ...]:
     return Capture(blocks, what="Q"), Capture(fine, kinds="self", what="Q,K")
 
 
-def cross_maps(
-    trace: Trace, *, half: Half = "cond", image: int = 0, sub: int = 0, common: bool = False
-) -> list[AttentionMap]:
-    """The cross-attention probabilities of all tokens of one image: means over steps where there are some.
+def cross_maps(trace: Trace, *, selection: Selection = FIRST, common: bool = False) -> list[AttentionMap]:
+    """The cross-attention probabilities of all tokens of a selection: means over steps where there are some.
 
     common: only of the layers that read the text that most blocks read. Raises ValueError where there are
     none.
     """
     maps = [
         item
-        for item in trace.attention.all(what="QK", kind="cross", half=half, image=image, sub=sub)
+        for item in trace.view(selection).attention.all(what="QK", kind="cross")
         if not (item.tokens or (common and trace.reads_its_own(item)))
     ]
     maps = [item for item in maps if item.key.step is None] or maps
     if not maps:
-        raise ValueError(f"the trace holds no cross-attention (QK) of image {image}, {half}: record it first")
+        raise ValueError(f"the trace holds no cross-attention (QK) of {selection}: record it first")
     return maps
