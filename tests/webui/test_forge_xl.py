@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib_unet_viz.cli import main
 from webui.families import XL_BLOCKS, drawing
 from webui.forge import checkpoints, forge, generate, look
 from webui.recording import BOTH, asking, assert_same_pictures
@@ -24,6 +26,7 @@ ROWS: dict[str, Any] = {
         "blocks": "IN04.0,IN07.0,M00,OUT00.9",
         "halves": BOTH,
         "parts": ["Q", "K", "QK", "VQK"],
+        "kinds": ["cross", "self"],
         "dump": True,
     },
     "output": QUIET,
@@ -58,11 +61,9 @@ def test_it_is_recorded(running: Webui, plain: Generated) -> None:
     assert {(item.key.step, item.key.half) for item in recorded.features} == {
         (s, h) for s in (0, 1) for h in BOTH
     }
-    assert {(item.key.block, item.key.layer) for item in recorded.attention} == {
-        ("IN04", 0),
-        ("IN07", 0),
-        *(("M00", layer) for layer in range(10)),
-        ("OUT00", 9),
+    layers = [("IN04", 0), ("IN07", 0), *(("M00", layer) for layer in range(10)), ("OUT00", 9)]
+    assert {(item.key.block, item.key.layer, item.key.kind) for item in recorded.attention} == {
+        (*layer, kind) for layer in layers for kind in ("cross", "self")
     }
     for item in recorded.attention:
         assert bool(item.data.isfinite().all())
@@ -78,6 +79,7 @@ def test_a_batch_and_its_halves_are_those_alone(running: Webui) -> None:
         single = look(running, wanted, seed=1 + image, negative_prompt=DOG)
         for half in BOTH:
             asked: dict[str, Any] = {"what": "K", "block": "M00", "layer": 0, "step": 1, "half": half}
+            asked["kind"] = "cross"
             one, other = both.map(image=image, **asked), single.map(**asked)
             torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2)
 
@@ -103,6 +105,17 @@ def test_a_block_reads_its_own_text(running: Webui) -> None:
     for block, text in (("IN05", CAT), ("OUT05", "a blue cat")):
         alone = look(running, wanted, prompt=text)
         torch.testing.assert_close(layered.map(block=block), alone.map(block=block), rtol=2e-2, atol=2e-2)
+
+
+def test_a_dump_is_read_again(running: Webui, tmp_path: Path, capsys: Any) -> None:
+    wanted = {**ROWS, "features": {**ROWS["features"], "blocks": "M00"}}
+    made = look(running, {**wanted, "attention": {**ROWS["attention"], "blocks": "M00.0,OUT05.0"}}, **HIRES)
+    notes = made.answer.info["extra_generation_params"]["U-Net Viz notes"]
+    [path] = re.findall(r"wrote (.+\.safetensors)", notes)
+    for number, command in enumerate((["show"], ["render"], ["maps", "--segments", "--components"])):
+        out = [] if command == ["show"] else ["--out", str(tmp_path / str(number))]
+        assert main([command[0], path, *command[1:], *out]) == 0, capsys.readouterr().err
+        assert not out or list((tmp_path / str(number)).rglob("*.png"))
 
 
 def test_a_difference(running: Webui) -> None:
