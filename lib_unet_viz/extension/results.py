@@ -71,19 +71,19 @@ def report(processed: Any, p: Any, trace: Trace, settings: Settings, more: More 
 
 def _made(processed: Any, p: Any, trace: Trace, settings: Settings, more: More | None) -> Report:
     first, (blocks, texts) = processed.index_of_first_image, blocks_of(processed)
-    images, infotexts, notes = processed.images[:first], processed.infotexts[:first], list[str]()
+    gallery, infotexts, notes = processed.images[:first], processed.infotexts[:first], list[str]()
     for index, (block, text) in enumerate(zip(blocks, texts, strict=True)):
         parts = _parts(p, trace, settings, index, block[0], more)
         shown, said = _kept(p, parts, settings, block[0], text)
-        images += [*block, *(sheet.image for sheet in shown)]
+        gallery += [*block, *(sheet.image for sheet in shown)]
         infotexts += [text] * len(block) + [_infotext(text, sheet) for sheet in shown]
         notes += said
     notes += _dumps(p, trace, settings, [block[0] for block in blocks])
     at = next((place for place, text in enumerate(infotexts) if CAPTION in text), None)
     if at is not None and axes.varied(p):  # a plot's cell is its first image
-        images.insert(first, images.pop(at))
+        gallery.insert(first, gallery.pop(at))
         infotexts.insert(first, infotexts.pop(at))
-    return Report(images, infotexts, notes)
+    return Report(gallery, infotexts, notes)
 
 
 def _parts(
