@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from lib_unet_viz.capture.request import Call, Row
+from lib_unet_viz.sampling.schedule import sigma_of
 from lib_unet_viz.unet import UNet
 
 Place = tuple[int, int]  # a sampling step from 0, and how many there are
@@ -104,7 +105,7 @@ class Present:
         """Around a call on latents (row, channel, y, x) of alpha_bar `kept`; place as in `Denoiser`."""
         if place is not None:
             size = (int(latents.shape[-2]), int(latents.shape[-1]))
-            self._call = Call(*place, sigma=sqrt((1 - kept) / kept), rows=rows, size=size)
+            self._call = Call(*place, sigma=sigma_of(kept), rows=rows, size=size)
         try:
             yield
         finally:

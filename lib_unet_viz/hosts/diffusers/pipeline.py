@@ -21,6 +21,7 @@ from lib_unet_viz.hosts.diffusers.denoiser import added, check_alone, latent_of
 from lib_unet_viz.hosts.diffusers.layer_prompts import LayerPrompts
 from lib_unet_viz.maps.vxa import default_layers
 from lib_unet_viz.maps.words import explore_captures, word_captures
+from lib_unet_viz.sampling.schedule import Schedule
 from lib_unet_viz.settings import Settings
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet
@@ -217,16 +218,12 @@ class Pipeline:
         return latent_of(self.pipe, picture)
 
     def add_noise(self, latent: torch.Tensor, *, timestep: int, seed: int) -> torch.Tensor:
-        """sqrt(alpha_bar) latent + sqrt(1 - alpha_bar) noise (Ho et al. 2020, equation 4)."""
-        kept = self.pipe.scheduler.alphas_cumprod[timestep].to(latent)
-        noise = torch.randn(latent.shape, generator=torch.Generator("cpu").manual_seed(seed)).to(latent)
-        noised: torch.Tensor = kept.sqrt() * latent + (1 - kept).sqrt() * noise
-        return noised
+        """As `Schedule.add_noise`."""
+        return Schedule(self.pipe.scheduler.alphas_cumprod).add_noise(latent, timestep=timestep, seed=seed)
 
     def sigma(self, timestep: int) -> float:
-        """sqrt((1 - alpha_bar) / alpha_bar); 0 at timestep 0, which stands for no noise."""
-        kept = float(self.pipe.scheduler.alphas_cumprod[timestep])
-        return ((1 - kept) / kept) ** 0.5 if timestep else 0.0
+        """As `Schedule.sigma`; 0 at timestep 0, which stands for no noise."""
+        return Schedule(self.pipe.scheduler.alphas_cumprod).sigma(timestep) if timestep else 0.0
 
     @torch.no_grad()
     def denoise(self, latents: Iterable[torch.Tensor], *, timestep: int, prompt: str) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from lib_unet_viz.sampling.schedule import sigma_of
+
 
 @dataclass(frozen=True)
 class Place:
@@ -110,8 +112,7 @@ def _noise(scheduler: Any, index: int, timestep: float) -> float | None:
         flow = getattr(scheduler.config, "use_flow_sigmas", False)  # x = (1 - sigma) picture + sigma noise
         return sigma / (1 - sigma) if flow else sigma
     if kept is not None and 0 <= round(timestep) < len(kept):
-        alpha = float(kept[round(timestep)])
-        return float(((1 - alpha) / alpha) ** 0.5)
+        return sigma_of(float(kept[round(timestep)]))
     if type(scheduler).__name__ == "IPNDMScheduler":  # its noise and picture of each step, _get_prev_sample
         return float(scheduler.betas[index]) / float(scheduler.alphas[index])
     return None

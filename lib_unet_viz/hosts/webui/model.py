@@ -22,6 +22,7 @@ from lib_unet_viz.hosts.webui import forge
 from lib_unet_viz.hosts.webui import text as webui_text
 from lib_unet_viz.hosts.webui.loaded import FACTOR, NoModelError, loaded_unet, native_size
 from lib_unet_viz.sampling.denoiser import noise_of
+from lib_unet_viz.sampling.schedule import Schedule, sigma_of
 
 
 class Interrupted(ValueError):  # noqa: N818 - a wish, not an error
@@ -156,16 +157,12 @@ class WebuiModel:
         return latent.to(shared.device, torch.float32)
 
     def add_noise(self, latent: Tensor, *, timestep: int, seed: int) -> Tensor:
-        """sqrt(alpha_bar) latent + sqrt(1 - alpha_bar) noise (Ho et al. 2020, equation 4)."""
-        kept = self.alphas_cumprod[timestep].to(latent)
-        noise = torch.randn(latent.shape, generator=torch.Generator("cpu").manual_seed(seed)).to(latent)
-        noised: Tensor = kept.sqrt() * latent + (1 - kept).sqrt() * noise
-        return noised
+        """As `Schedule.add_noise`."""
+        return Schedule(self.alphas_cumprod).add_noise(latent, timestep=timestep, seed=seed)
 
     def sigma(self, timestep: int) -> float:
-        """sqrt((1 - alpha_bar) / alpha_bar); 0 at timestep 0, which stands for no noise."""
-        kept = float(self.alphas_cumprod[timestep])
-        return float(((1 - kept) / kept) ** 0.5) if timestep else 0.0
+        """As `Schedule.sigma`; 0 at timestep 0, which stands for no noise."""
+        return Schedule(self.alphas_cumprod).sigma(timestep) if timestep else 0.0
 
     def denoise(self, latents: Iterable[Tensor], *, timestep: int, prompt: str) -> None:
         """A run of the U-Net on each, conditional half; each adds one to the webui's sampling steps.
@@ -236,7 +233,7 @@ class ForgeModel(WebuiModel):
 
         unet = self.model.forge_objects.unet  # extra networks may have put another one there
         kept = self.alphas_cumprod[timestep].to(latent)
-        sigma = ((1 - kept) / kept).sqrt()
+        sigma = sigma_of(kept)
         # Its U-Net takes the noised picture at the signal's own scale (k_prediction.py, calculate_input).
         noised = latent / kept.sqrt()
         marks = [forge.UNCOND] * uncond + [forge.COND] * (len(latent) - uncond)

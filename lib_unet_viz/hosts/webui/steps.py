@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from lib_unet_viz.capture.request import Row
+from lib_unet_viz.sampling.schedule import Schedule
 
 Place = tuple[int, int]  # sampling step from 0, number of steps
 
@@ -71,8 +72,7 @@ def sigma(params: Any, model: Any) -> float:
     told = float(params.sigma.flatten()[0])
     if "Timesteps" not in type(params.denoiser).__name__ or hasattr(model, "forge_objects"):
         return told
-    kept = float(model.alphas_cumprod[round(told)])
-    return float(((1 - kept) / kept) ** 0.5)
+    return Schedule(model.alphas_cumprod).sigma(round(told))
 
 
 def rows(params: Any, subs: list[int], *, first: int) -> list[Row]:
