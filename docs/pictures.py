@@ -44,7 +44,8 @@ def generated(model: Pipeline, *, seed: int) -> None:
     trace = model.generate(PROMPT, settings=settings, seed=seed)
     if trace.picture is None:
         raise RuntimeError("the run made no picture")
-    overlays = [(trace.picture, "the picture"), *sheets.heat_overlays(trace)]
+    overlays = [(trace.picture, "the picture")]
+    overlays += [(image, sheets.word_label(heat)) for image, heat in sheets.heat_overlays(trace)]
     save_png(_row(overlays), FOLDER / "words.png")
     save_png(sheets.feature_sheets(trace, settings.features)[0].image, FOLDER / "features.png")
     save_png(sheets.attention_sheets(trace, settings.attention)[0].image, FOLDER / "attention.png")

@@ -155,6 +155,7 @@ class Settings:
     edit: EditSettings = field(default_factory=EditSettings)
     heatmaps: bool = True
     method: Method = "informed"
+    one_scale: bool = False
     layer_prompts: bool = True
     explore: bool = False
     budget_mb: int = 2000

@@ -138,6 +138,13 @@ def test_a_named_colour_map_spans_what_the_norm_gives() -> None:
         Colormap.named("nope")
 
 
+def test_plasma_is_matplotlibs() -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    v = np.linspace(0, 1, 50)
+    wanted = matplotlib.colormaps["plasma"](v)[:, :3] * 255
+    assert np.abs(Colormap.plasma()(v).astype(float) - wanted).max() < 6
+
+
 def test_turbo_is_close_to_matplotlibs() -> None:
     matplotlib = pytest.importorskip("matplotlib")
     v = np.linspace(0, 1, 101)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib_unet_viz.maps import strength
 from lib_unet_viz.maps import words as heatmap
 from lib_unet_viz.trace import AttentionMap, AttentionMaps, Key, Selection, Trace
 
@@ -109,3 +110,18 @@ def test_what_was_not_recorded_and_unknown_methods_are_refused() -> None:
         heatmap.word_maps(trace(), selection=Selection(half="uncond"))
     with pytest.raises(ValueError, match="allowed: informed"):
         heatmap.word_maps(trace(), method="guess")  # type: ignore[arg-type]
+
+
+def test_a_word_that_stands_out_is_strong_and_others_come_last() -> None:
+    flat, peak = torch.full((1, 4, 4), 0.1), torch.full((1, 4, 4), 0.1)
+    peak[0, 1, 2] = 0.9
+    tokens = ["<|startoftext|>", "a</w>", "star</w>", "<|endoftext|>"]
+    held = Trace(meta={"tokens": {"cond": tokens}})
+    for block, (one, two) in {"IN01": (flat, peak), "IN02": (flat, flat)}.items():
+        data = torch.stack([flat, one, two, flat], dim=1)
+        held.attention.add(AttentionMap(Key(block, "QK", layer=0, kind="cross"), data))
+    found = {heat.word: heat for heat in heatmap.word_maps(held, method="daam")}
+    assert found["a"].strength == pytest.approx(0, abs=1e-6)
+    assert found["star"].strength == pytest.approx(0.9 - (0.1 * 15 + 0.9) / 16)
+    assert [heat.word for heat in strength.ordered(list(found.values()))] == ["star", "a"]
+    assert strength.is_weak(found["a"], list(found.values()))

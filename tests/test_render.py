@@ -12,7 +12,17 @@ from lib_unet_viz.drawing import lettering
 from lib_unet_viz.drawing.color import ColorError, Colorizer, Colormap, Linear
 from lib_unet_viz.drawing.lettering import Lettering
 from lib_unet_viz.drawing.montage import BACKGROUND, LABEL, LINES, MARGIN, page_columns
-from lib_unet_viz.drawing.render import animation, by_step, grey, mask, montage, overlay, render, save_png
+from lib_unet_viz.drawing.render import (
+    COVER,
+    animation,
+    by_step,
+    grey,
+    mask,
+    montage,
+    overlay,
+    render,
+    save_png,
+)
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Trace
 
 TOKENS = ["<|startoftext|>", "red</w>", "circle</w>", "<|endoftext|>", "<|endoftext|>"]
@@ -253,18 +263,31 @@ def test_heat_lies_where_it_is_hot() -> None:
     assert masked[hot].min() > 150
     assert masked[30:, :20].max() == 0
     covered = pixels(overlay(picture, heat)).astype(int)
-    assert (covered[hot][..., 0] - covered[hot][..., 2] > 20).all()
-    assert (covered[30:, :20, 2] > covered[30:, :20, 0] - 10).all()
+    assert (covered[hot][..., 0] - covered[hot][..., 2] > 100).all()
+    assert (covered[30:, :20] == 120).all()
     shown = pixels(grey(heat, (80, 120)))
     assert shown.shape == (80, 120, 3)
     assert np.unravel_index(shown[..., 0].argmax(), (80, 120))[0] // 20 == 1
+
+
+@pytest.mark.parametrize("color", [(220, 30, 35), (35, 65, 215), (128, 128, 128), (0, 0, 0), (255, 255, 255)])
+def test_a_map_reads_the_same_whatever_it_lies_on(color: tuple[int, int, int]) -> None:
+    """The picture is grey below the heat, so all colour is the heat's, and its value is read by it."""
+    heat = np.linspace(0, 1, 64, dtype=np.float32)[None].repeat(64, 0)
+    shown = pixels(overlay(Image.new("RGB", (64, 64), color), heat)).astype(float)
+    values = np.linspace(0, 1, 1001)
+    scale = COVER * values[:, None] * Colormap.plasma()(values).astype(float)
+    scale -= scale.mean(1, keepdims=True)
+    chroma = shown - shown.mean(-1, keepdims=True)
+    read = values[((chroma[..., None, :] - scale) ** 2).sum(-1).argmin(-1)]
+    assert np.abs(read - heat).max() < 0.05
 
 
 def test_heat_of_one_value_and_of_none_is_drawn() -> None:
     picture = Image.new("RGBA", (8, 8), (10, 20, 30, 255))
     assert pixels(mask(picture, np.ones((1, 1)))).tolist() == [[[10, 20, 30]] * 8] * 8
     assert overlay(picture, np.full((2, 2), np.nan)).mode == "RGB"
-    assert pixels(overlay(picture, np.ones((2, 2)), alpha=0.0)).tolist() == [[[10, 20, 30]] * 8] * 8
+    assert pixels(overlay(picture, np.zeros((2, 2)))).tolist() == [[[11, 11, 11]] * 8] * 8
     with pytest.raises(ValueError, match=r"expected \(y, x\)"):
         mask(picture, np.ones((1, 2, 2)))
 

@@ -253,7 +253,9 @@ class Txt2Img:
 
     def _results(self, name: str, trace: Trace, seed: int) -> dict[Any, Any]:
         run = self.runs.of(name)
-        overlays = sheets.heat_overlays(trace) if trace.attention else []
+        drawn = sheets.heat_overlays(trace) if trace.attention else []
+        overlays = [(image, sheets.word_label(heat)) for image, heat in drawn]
+        first = max(range(len(drawn)), key=lambda at: drawn[at][1].strength, default=0)
         if run is not None:
             run.trace, run.words = trace, tuple(overlays)
         size = f"{trace.picture.width} × {trace.picture.height}" if trace.picture else ""
@@ -263,7 +265,7 @@ class Txt2Img:
             self.status: readout.note(done) + "".join(readout.note(line) for line in trace.notes),
             self.pictures: shown(True),
             self.picture: gr.update(value=trace.picture, label="Picture"),
-            self.word: _word(overlays, _first(overlays)) if overlays else shown(False),
+            self.word: _word(overlays, first) if overlays else shown(False),
             self.words_section: shown(bool(overlays)),
             self.words: gr.update(value=overlays, **({"selected_index": None} if _can_unselect() else {})),
             self.looks_section: shown(bool(trace.attention.all(kind="self"))),
@@ -317,11 +319,6 @@ def _attention_sheets(trace: Trace, settings: Settings, step: int) -> list[Rende
 def _word(words: Sequence[tuple[Any, str]], index: int) -> Any:
     image, text = words[index]
     return gr.update(value=image, label=f"Word map: {text}", visible=True)
-
-
-def _first(words: Sequence[tuple[Any, str]]) -> int:
-    """The word shown first: the longest one, as the least likely to be an article or a preposition."""
-    return max(range(len(words)), key=lambda index: len(words[index][1]))
 
 
 def _can_unselect() -> bool:

@@ -39,6 +39,7 @@ def selection(parser: Any, *, heat: bool = True) -> None:
     if heat:
         parser.add_argument("--no-heat", action="store_true", help="no heat map for each word")
         method(parser)
+        one_scale(parser)
     parser.set_defaults(no_heat=not heat)
     parser.add_argument("--animate", action="store_true", help="also an animated WebP over the steps")
 
@@ -46,6 +47,11 @@ def selection(parser: Any, *, heat: bool = True) -> None:
 def method(parser: Any) -> None:
     default = heatmap.DEFAULT
     parser.add_argument("--method", choices=heatmap.METHODS, help=f"of the heat maps ({default})")
+
+
+def one_scale(parser: Any) -> None:
+    say = "all words' heat on the strongest word's scale, instead of each on its own"
+    parser.add_argument("--one-scale", action="store_true", help=say)
 
 
 def rows(parser: Any, default: str) -> None:

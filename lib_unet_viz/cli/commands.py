@@ -133,7 +133,8 @@ def render(options: Namespace) -> None:
 
 def maps(options: Namespace) -> None:
     """Words and places of a dump."""
-    maps_module.write(options)
+    for heat in maps_module.write(options):
+        say(f"{heat.word}: strength {heat.strength:.2f}")
     say(f"{options.out}{'' if str(options.out).endswith('/') else '/'}")
 
 
@@ -216,8 +217,9 @@ def _sheets(traced: Trace, chosen: Settings, options: Namespace, folder: Path) -
     made = drawn(traced, chosen, folder)
     if chosen.heatmaps and traced.picture is not None and traced.attention.all(what="QK", kind="cross"):
         method = options.method or heatmap.DEFAULT
-        for number, (image, word) in enumerate(sheets.heat_overlays(traced, method=method), start=1):
-            save_png(image, folder / f"{naming.word(number, word)}.png")
+        overlays = sheets.heat_overlays(traced, method=method, one_scale=options.one_scale)
+        for number, (image, heat) in enumerate(overlays, start=1):
+            save_png(image, folder / f"{naming.word(number, heat.word)}.png")
     if options.animate:
         files.animate(made, folder)
 

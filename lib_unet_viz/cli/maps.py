@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from lib_unet_viz.trace import Trace
 
 
-def write(options: Namespace) -> None:
-    """The pictures asked for, as files of the folder `options.out`."""
+def write(options: Namespace) -> list[heatmap.HeatMap]:
+    """The pictures asked for, as files of the folder `options.out`; the words' maps."""
     dump = files.dump(options.dump).view(files.selection(options))
     if options.ask is not None:
         dump = asking.ask(dump, Pipeline.load(options.model), options.ask)
     with files.staging(options.out) as folder:
-        _words(dump, options, folder)
+        heats = _words(dump, options, folder)
         if options.look is not None:
             place = {"site": options.layer, "head": options.head, "step": options.step}
             looked = sheets.look_picture(dump, options.look, **place)
@@ -35,9 +35,10 @@ def write(options: Namespace) -> None:
             save_png(sheets.components_picture(dump), folder / "components.png")
         if options.segments:
             save_png(sheets.segments_picture(dump), folder / "segments.png")
+    return heats
 
 
-def _words(dump: Trace, options: Namespace, folder: Path) -> None:
+def _words(dump: Trace, options: Namespace, folder: Path) -> list[heatmap.HeatMap]:
     """heat-01-WORD.png and mask-01-WORD.png of each word, and all as labels.png."""
     words = None
     if options.words is not None:
@@ -53,3 +54,4 @@ def _words(dump: Trace, options: Namespace, folder: Path) -> None:
         found = segmentation.mask(heat, size, threshold=options.threshold)
         save_png(labels.mask_picture(found), folder / f"{name.replace('heat', 'mask', 1)}.png")
     save_png(sheets.label_picture(dump, heats, threshold=options.threshold), folder / "labels.png")
+    return heats

@@ -53,6 +53,10 @@ Bytes = NDArray[np.uint8]
 SPACES = ("RGB", "HSL")
 AVERAGES = ("mean", "1-norm", "2-norm")
 
+_PLASMA = bytes.fromhex(
+    "0d0887 310597 4c02a1 6600a7 7e03a8 9511a1 aa2395 bc3587 cc4778"
+    "da5a6a e66c5c f0804e f89540 fdac33 fdc527 f8df25 f0f921"
+)
 # Odd, so that 0 has a point of its own; fine enough for formulas with edges and many turns.
 _POINTS = 4097
 
@@ -109,6 +113,17 @@ class Colormap:
         blue = (0.10667330, 12.64194608, -60.58204836, 110.36276771, -89.90310912, 27.34824973)
         rgb = [np.polynomial.polynomial.polyval(v, terms) for terms in (red, green, blue)]
         return cls("turbo", _table(np.stack(rgb, 1)), None)
+
+    @classmethod
+    def plasma(cls) -> Colormap:
+        """Dark blue over magenta to yellow, perceptually even, for heat on pictures; needs no matplotlib.
+
+        Seventeen colours of matplotlib's (N. Smith and S. van der Walt, 2015, CC0), within 5 of 255.
+        """
+        known = np.frombuffer(_PLASMA, dtype=np.uint8).reshape(-1, 3) / 255
+        v, places = np.linspace(0, 1, _POINTS), np.linspace(0, 1, len(known))
+        rgb = np.stack([np.interp(v, places, known[:, channel]) for channel in range(3)], 1)
+        return cls("plasma", _table(rgb), None)
 
     @classmethod
     def named(cls, name: str) -> Colormap:

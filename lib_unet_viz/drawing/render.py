@@ -33,6 +33,7 @@ Floats = NDArray[np.float32]
 _CHANNELS_IN_A_ROW = 40
 # Self-attention has a picture for every position, thousands of them: so many are shown, evenly spread.
 _POSITIONS_A_SIDE = 6
+COVER, FAINT, DIMMED = 0.85, 0.35, 0.6  # of heat over a picture, of a weak word's; the picture below
 
 
 @dataclass(frozen=True)
@@ -204,19 +205,18 @@ def by_step(rendered: Iterable[Rendered]) -> list[list[Rendered]]:
 
 
 def overlay(
-    picture: Image.Image, heat: NDArray[Any], *, colormap: Colormap | None = None, alpha: float = 0.65
+    picture: Image.Image, heat: NDArray[Any], *, colormap: Colormap | None = None, cover: float = COVER
 ) -> Image.Image:
-    """The picture with heat (y, x) in [0, 1] over it, in `colormap` (turbo); `alpha`: the hottest's cover.
+    """The picture, grey and dimmed, with heat (y, x) in [0, 1] over it in `colormap` (plasma).
 
-    Where it is cold the picture shows, paler the stronger `alpha` is: its own red must not look like heat.
+    How much the heat covers follows its value, up to `cover`: so colour alone says how hot it is, whatever
+    the picture's own colours are.
     """
-    full = _stretched(heat, (picture.height, picture.width))[..., None]
-    colors = (colormap or Colormap.turbo())(full[..., 0]).astype(np.float32)
-    pixels = _pixels(picture)
-    grey_level = pixels @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32)  # ITU-R BT.601
-    pale = pixels + (grey_level - pixels) * np.float32(alpha)
-    cover = np.asarray(alpha * np.sqrt(full), dtype=np.float32)
-    return _image(pale * (1 - cover) + colors * cover)
+    full = _stretched(heat, (picture.height, picture.width))
+    colors = (colormap or Colormap.plasma())(full).astype(np.float32)
+    luma = _pixels(picture) @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32)  # ITU-R BT.601
+    covered = full[..., None] * np.float32(cover)
+    return _image(luma * np.float32(DIMMED) * (1 - covered) + colors * covered)
 
 
 def mask(picture: Image.Image, heat: NDArray[Any]) -> Image.Image:

@@ -9,10 +9,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from lib_unet_viz.drawing import labels
-from lib_unet_viz.drawing.color import Colorizer
+from lib_unet_viz.drawing.color import Colorizer, Colormap
 from lib_unet_viz.drawing.montage import BACKGROUND, BRIGHT, LABEL, montage
-from lib_unet_viz.drawing.render import Rendered, grey, mask, overlay, render
-from lib_unet_viz.maps import segmentation, self_attention
+from lib_unet_viz.drawing.norm import Linear
+from lib_unet_viz.drawing.render import COVER, FAINT, Rendered, grey, mask, overlay, render
+from lib_unet_viz.maps import segmentation, self_attention, strength
 from lib_unet_viz.maps.words import DEFAULT, HeatMap, Method, word_maps
 from lib_unet_viz.notation.specs import BlockSpec, StepSpec
 from lib_unet_viz.trace import (
@@ -27,7 +28,7 @@ from lib_unet_viz.trace import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=FeatureMap)
 _WORD_SIDE, _SPACE = 256, 6  # pixels of a word's picture, and between two
 Mode = Literal["masked", "grey", "overlay"]
+HEAT_BAR = Colorizer(Linear(0, 1), Colormap.plasma(), per_cell=False)
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
@@ -88,17 +90,15 @@ def attention_sheets(trace: Trace, settings: AttentionSettings) -> list[Rendered
 
 
 def heat_overlays(
-    trace: Trace, *, method: Method = DEFAULT, selection: Selection = FIRST
-) -> list[tuple[Image.Image, str]]:
-    """Each word's heat over the trace's picture, with the word as its caption.
+    trace: Trace, *, method: Method = DEFAULT, selection: Selection = FIRST, one_scale: bool = False
+) -> list[tuple[Image.Image, HeatMap]]:
+    """Each word's heat over the trace's picture; weak words last, and faint.
 
-    Raises ValueError where the trace has no picture or no cross-attention.
+    one_scale: all words on the strongest one's scale, instead of each on its own. Raises ValueError where the
+    trace has no picture or no cross-attention.
     """
-    picture = _picture(trace)
-    return [
-        (word_picture(picture, heat), heat.word)
-        for heat in word_maps(trace, method=method, selection=selection)
-    ]
+    heats = word_maps(trace, method=method, selection=selection)
+    return [(drawn, heat) for drawn, heat in _word_pictures(_picture(trace), heats, one_scale=one_scale)]
 
 
 def word_sheet(
@@ -108,23 +108,44 @@ def word_sheet(
     method: Method = DEFAULT,
     selection: Selection = FIRST,
     caption: str = "",
+    one_scale: bool = False,
 ) -> Image.Image:
-    """Each word's heat over one of the run's pictures, side by side, the word under it.
+    """Each word's heat over one of the run's pictures, side by side, the word and its strength under it.
 
-    AND sub-prompts follow each other, unless one is selected. Raises ValueError where the trace has no
-    cross-attention of what is selected.
+    AND sub-prompts follow each other, unless one is selected; weak words come last, and faint. one_scale: all
+    words on the strongest one's scale. Raises ValueError where the trace has no cross-attention of what is
+    selected.
     """
     side = _WORD_SIDE / max(picture.size)
     small = picture.convert("RGB").resize((round(picture.width * side), round(picture.height * side)))
     subs = sorted({item.key.sub for item in trace.attention}) if selection.sub is None else [selection.sub]
     cells = [
-        _under(word_picture(small, heat), heat.word)
+        _under(drawn, word_label(heat))
         for sub in subs
-        for heat in word_maps(trace, method=method, selection=replace(selection, sub=sub))
+        for drawn, heat in _word_pictures(
+            small, word_maps(trace, method=method, selection=replace(selection, sub=sub)), one_scale=one_scale
+        )
     ]
     if not cells:
         raise ValueError("the prompt has no words to show")
-    return montage(np.stack(cells), caption=caption, gap=_SPACE)
+    return montage(np.stack(cells), caption=caption, gap=_SPACE, colorbar=HEAT_BAR)
+
+
+def word_label(heat: HeatMap) -> str:
+    """A word and its strength."""
+    return f"{heat.word}  {heat.strength:.2f}"
+
+
+def _word_pictures(
+    picture: Image.Image, heats: Sequence[HeatMap], *, one_scale: bool
+) -> Iterator[tuple[Image.Image, HeatMap]]:
+    for heat in strength.ordered(heats):
+        values = heat.resized((picture.height, picture.width))
+        if one_scale:
+            yield overlay(picture, values * (heat.strength / (strength.strongest(heats) or 1.0))), heat
+        else:
+            cover = FAINT if strength.is_weak(heat, heats) else COVER
+            yield overlay(picture, values, cover=cover), heat
 
 
 def _under(picture: Image.Image, word: str) -> NDArray[np.uint8]:
@@ -188,12 +209,13 @@ def segments_picture(trace: Trace, *, selection: Selection = FIRST) -> Image.Ima
 
 
 def label_picture(trace: Trace, heats: Sequence[HeatMap], *, threshold: float | str) -> Image.Image:
-    """All words' masks over the picture, with a legend; punctuation gets none unless there is nothing else.
+    """All words' masks over the picture, with a legend; weak words and punctuation get none.
 
     Raises ValueError for a threshold that cannot be, or without a picture.
     """
     picture = _picture(trace)
     heats = [heat for heat in heats if not _is_punctuation(heat.word)] or heats
+    heats = [heat for heat in heats if not strength.is_weak(heat, heats)]
     found = segmentation.labels(heats, (picture.height, picture.width), threshold=threshold)
     return labels.label_picture(found, [heat.word for heat in heats], picture=picture)
 

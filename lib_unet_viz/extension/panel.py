@@ -82,6 +82,11 @@ def build(defaults: Settings, *, name: str) -> ScriptPanel:
         "method": gr.Dropdown(
             list(get_args(Method)), value=defaults.method, label="How heads and layers become one map"
         ),
+        "one_scale": gr.Checkbox(
+            defaults.one_scale,
+            label="One scale for all words",
+            info="Off: each word's heat is stretched to its own range, and weak words are drawn faint.",
+        ),
     }
     word_readout = gr.HTML(elem_classes=["uv-readout"])
     with gr.Tabs():

@@ -156,6 +156,7 @@ def _words(trace: Trace, settings: Settings, index: int, picture: Image.Image) -
                     method=settings.method,
                     selection=Selection(index, "cond", pass_=pass_),
                     caption=caption,
+                    one_scale=settings.one_scale,
                 )
                 yield Sheet(drawn_words, f"words{'-hires' * (pass_ == 'hires')}", f"words{PASSES[pass_]}")
             except ValueError as error:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lib_unet_viz.capture.request import Capture
-from lib_unet_viz.maps import self_attention
+from lib_unet_viz.maps import self_attention, strength
 from lib_unet_viz.maps.aggregation import DEFAULT, METHODS, MIDDLE, aggregate, chosen, resize
 from lib_unet_viz.notation import tokens as token_module
 from lib_unet_viz.settings import Method
@@ -42,11 +42,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class HeatMap:
-    """One word's map: float32 (y, x), non-negative, in the units of its method."""
+    """One word's map: float32 (y, x), non-negative, in the units of its method.
+
+    strength: how much the word stands out, in [0, 1]; see `maps.strength`.
+    """
 
     word: str
     positions: tuple[int, ...]
     values: npt.NDArray[np.float32]
+    strength: float = 0.0
 
     def unit(self) -> npt.NDArray[np.float32]:
         """Stretched to [0, 1], (y, x); all 0 where the map is flat."""
@@ -83,11 +87,13 @@ def word_maps(
             "which words the tokens are is not known of this run (was it given embeddings instead of a "
             "prompt?): name the positions of words, as {'cat': [2]}"
         )
-    looks = self_attention.table(trace)
+    looks, all_maps = self_attention.table(trace), cross_maps(trace)
     found: dict[str, list[_Part]] = {}
     for texts, alike in _by_text(trace, maps):
         positions = token_module.named(texts) if words is None else words
-        for part in _parts(alike, method, positions, texts=texts, looks=looks):
+        same = [item for item in all_maps if trace.token_texts(item) == texts] or alike
+        strong = strength.strengths(same).numpy()
+        for part in _parts(alike, method, positions, texts=texts, looks=looks, strong=strong):
             found.setdefault(part.heat.word, []).append(part)
     return [_joined(parts) for parts in found.values()]
 
@@ -116,6 +122,7 @@ def _parts(
     *,
     texts: Sequence[str],
     looks: tuple[torch.Tensor, tuple[int, int]] | None,
+    strong: npt.NDArray[np.float32],
 ) -> Iterator[_Part]:
     content = token_module.content(texts) or list(range(1, maps[0].shape[1]))
     asked = {position for positions in words.values() for position in positions}
@@ -124,7 +131,8 @@ def _parts(
     maps_of = aggregate(maps, method, content=content, looks=looks).numpy()
     for name, at in words.items():
         if at:
-            yield _Part(HeatMap(name, tuple(at), maps_of[list(at)].sum(0)), layers)
+            heat = HeatMap(name, tuple(at), maps_of[list(at)].sum(0), float(strong[list(at)].max()))
+            yield _Part(heat, layers)
 
 
 def _joined(parts: Sequence[_Part]) -> HeatMap:
@@ -135,7 +143,8 @@ def _joined(parts: Sequence[_Part]) -> HeatMap:
     size = max((heat.values.shape for heat in heats), key=math.prod)
     values = [resize(torch.from_numpy(heat.values)[None], size)[0].clamp(min=0).numpy() for heat in heats]
     mean = np.average(values, axis=0, weights=[part.layers for part in parts])
-    return replace(heats[0], values=mean.astype(np.float32))
+    best = max(heat.strength for heat in heats)
+    return replace(heats[0], values=mean.astype(np.float32), strength=best)
 
 
 def word_captures(blocks: str = "", *, halves: Sequence[Half] = ("cond", "uncond")) -> tuple[Capture, ...]:

@@ -1,0 +1,47 @@
+"""How strong a word is: whether its map shows something, or only noise that was stretched to the full range.
+
+The strength of a word is, in the layer where it stands out most, by how much its attention at its best place
+exceeds its attention averaged over all places: a share of attention in [0, 1], the mean over heads and
+steps; of several tokens the strongest counts. Words that act at a place have 0.3 to 0.6, articles and
+prepositions about 0.2 (`python benchmarks/strength.py`). It does not depend on the method of the maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lib_unet_viz.maps.words import HeatMap
+    from lib_unet_viz.trace import AttentionMap
+
+WEAK = 0.5  # of the strongest word's strength; below it a word counts as weak
+
+
+def strengths(maps: Iterable[AttentionMap]) -> Tensor:
+    """Of all tokens of one text's cross-attention maps QK (head, token, y, x): float32 (token), in [0, 1]."""
+    layers: dict[tuple[str, int | None], list[Tensor]] = {}
+    for item in maps:
+        shares = item.data.float().mean(0).flatten(1)  # token, place
+        layers.setdefault((item.key.block, item.key.layer), []).append(shares)
+    means = [torch.stack(steps).mean(0) for steps in layers.values()]
+    return torch.stack([shares.amax(1) - shares.mean(1) for shares in means]).amax(0)
+
+
+def strongest(heats: Sequence[HeatMap]) -> float:
+    """The strength of the strongest word."""
+    return max(heat.strength for heat in heats)
+
+
+def is_weak(heat: HeatMap, heats: Sequence[HeatMap]) -> bool:
+    """Whether a word says little beside the strongest one."""
+    return heat.strength < WEAK * strongest(heats)
+
+
+def ordered(heats: Sequence[HeatMap]) -> list[HeatMap]:
+    """In the order of the prompt, but weak words last."""
+    return sorted(heats, key=lambda heat: is_weak(heat, heats))
