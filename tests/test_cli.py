@@ -20,7 +20,7 @@ from PIL import Image
 
 import lib_unet_viz
 from lib_unet_viz.capture.dump import load_trace, save_trace
-from lib_unet_viz.cli import main, report
+from lib_unet_viz.cli import choices, main, report
 from lib_unet_viz.cli.parser import parse
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Trace
 
@@ -596,3 +596,23 @@ def test_rows_that_a_dump_lacks(
     assert run("render", dump, "--image", "0", "--out", tmp_path / "render") == 2
     assert "no map is of image 0" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_settings_leaves_the_rest_at_the_commands_own_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"attention": {"kinds": ["self"]}, "method": "daam"}), encoding="utf-8")
+    options = parse(["trace", "a circle", "--settings", str(file)])
+    found = choices.settings(options, blocks="IN01", attention="M00", steps="1,3")
+    assert (found.features.blocks, found.features.steps) == ("IN01", "1,3")
+    assert (found.attention.blocks, found.attention.steps, found.attention.kinds) == ("M00", "1,3", ("self",))
+    assert found.method == "daam"
+    options.method = "vxa"
+    assert choices.settings(options, blocks="", attention="", steps="").method == "vxa"
+
+
+def test_maps_of_a_dump_without_words(traced: Path, tmp_path: Path) -> None:
+    dump = load_trace(traced / "trace.safetensors")
+    dump.meta["tokens"]["cond"] = ["<|startoftext|>", *["<|endoftext|>"] * 76]
+    path = save_trace(dump, traced / "empty")
+    assert run("maps", path, "--components", "--out", tmp_path) == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["components.png"]

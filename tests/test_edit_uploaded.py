@@ -97,3 +97,19 @@ def nearest(picture: Any, mask: Any) -> str:
     """The name of the colour that an object of a picture has."""
     middle = np.median(picture[mask], axis=0)
     return min(COLORS, key=lambda name: float(np.square(middle - COLORS[name]).sum()))
+
+
+def test_edits_of_one_picture_invert_it_once(model: Pipeline, picture: Image.Image) -> None:
+    kept: dict[str, Any] = {}
+    first, again = (
+        edit(model, "red circle", settings, picture=picture, steps=2, inverted=kept)
+        for settings in (SWAP, EditSettings(edits="red -> blue", cross_steps=0.0))
+    )
+    [trajectory] = kept.values()
+    edit(model, "red circle", SWAP, picture=picture, steps=2, inverted=kept)
+    assert kept["red circle"] is trajectory
+    alone = edit(
+        model, "red circle", EditSettings(edits="red -> blue", cross_steps=0.0), picture=picture, steps=2
+    )
+    assert again.pictures[1].tobytes() == alone.pictures[1].tobytes()
+    assert first.pictures[0].tobytes() == alone.pictures[0].tobytes()

@@ -432,3 +432,14 @@ def test_a_latent_is_inverted_with_the_loaded_checkpoint(
     modules.shared.state.interrupted = True
     with pytest.raises(Interrupted):
         inversion.sample(model, trajectory, conditions, uncond)
+
+
+def test_a_plots_cell_shows_the_last_step(modules: Any) -> None:
+    from lib_unet_viz.extension import results
+    from lib_unet_viz.trace import FeatureMap, Key
+
+    keys = [Key(block, "features", step=step) for block in ("IN01", "M00") for step in (0, 4)]
+    maps = [FeatureMap(key, torch.zeros(1, 2, 2)) for key in keys]
+    found = [item.key.labels()["step"] for item in results._in_order(maps, last_first=True)]
+    assert found == [5, 5, 1, 1]
+    assert results._in_order(maps, last_first=False) == maps

@@ -41,6 +41,8 @@ def settings(options: Namespace, *, blocks: str, attention: str, steps: str) -> 
         features=_given(features, average=options.average, enabled=False if options.no_features else None),
         attention=_given(attended, enabled=False if options.no_attention else None),
         heatmaps=base.heatmaps and not options.no_heat,
+        method=getattr(options, "method", None) or base.method,
+        one_scale=getattr(options, "one_scale", False) or base.one_scale,
         explore=base.explore or getattr(options, "explore", False),
         budget_mb=getattr(options, "budget", None) or base.budget_mb,
     )
@@ -63,7 +65,8 @@ def _base(options: Namespace, *, blocks: str, attention: str, steps: str) -> Set
         raise SettingsError(f"{options.settings} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise SettingsError(f"{options.settings} holds {type(values).__name__}; a JSON object is expected")
-    return Settings.from_dict({name: _merged(defaults.get(name), value) for name, value in values.items()})
+    merged = {name: _merged(defaults.get(name), value) for name, value in values.items()}
+    return Settings.from_dict({**defaults, **merged})
 
 
 def _merged(default: Any, value: Any) -> Any:

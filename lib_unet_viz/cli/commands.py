@@ -216,8 +216,7 @@ def _sheets(traced: Trace, chosen: Settings, options: Namespace, folder: Path) -
     """Every sheet that the settings ask for, and the words' heat, as files."""
     made = drawn(traced, chosen, folder)
     if chosen.heatmaps and traced.picture is not None and traced.attention.all(what="QK", kind="cross"):
-        method = options.method or heatmap.DEFAULT
-        overlays = sheets.heat_overlays(traced, method=method, one_scale=options.one_scale)
+        overlays = sheets.heat_overlays(traced, method=chosen.method, one_scale=chosen.one_scale)
         for number, (image, heat) in enumerate(overlays, start=1):
             save_png(image, folder / f"{naming.word(number, heat.word)}.png")
     if options.animate:

@@ -100,7 +100,7 @@ def _draw(
 
     run = {name: getattr(options, name) for name in ("negative", "steps", "seed", "cfg", "size")}
     if uploaded is not None:
-        run |= {"picture": uploaded, "inversion": options.inversion or METHODS[0]}
+        run |= {"picture": uploaded, "inversion": options.inversion or METHODS[0], "inverted": {}}
     number = count(0)
 
     def draw(settings: EditSettings) -> Edited:

@@ -45,6 +45,8 @@ def _words(dump: Trace, options: Namespace, folder: Path) -> list[heatmap.HeatMa
         read = heatmap.cross_maps(dump, common=True)[0]
         words = tokens.select(dump.token_texts(read), options.words.split(","))
     heats = heatmap.word_maps(dump, words, method=options.method or heatmap.DEFAULT)
+    if not heats:
+        return heats  # an empty prompt has no words, but may have places
     if dump.picture is None:
         raise ValueError(f"{options.dump} has no picture to draw over")
     size = (dump.picture.height, dump.picture.width)

@@ -16,7 +16,7 @@ from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Editing
 from lib_unet_viz.editing.plan import Request, TokensOf
 from lib_unet_viz.sampling.denoiser import Model
-from lib_unet_viz.sampling.inversion import CFG, STEPS, Method, Progress, invert, measured, sample
+from lib_unet_viz.sampling.inversion import CFG, STEPS, Method, Progress, Trajectory, invert, measured, sample
 from lib_unet_viz.settings import EditSettings
 
 RMSE, PSNR, LIMIT = "latent RMSE", "PSNR (dB)", "PSNR of the autoencoder alone (dB)"
@@ -35,11 +35,13 @@ def edit_uploaded(
     steps: int = STEPS,
     cfg: float = CFG,
     progress: Progress | None = None,
+    inverted: dict[str, Trajectory] | None = None,
 ) -> Edited:
     """Edit a picture (RGB, of a size that the model can encode) that a prompt says something about.
 
     method: of inversion, see `inversion.sample`. syntax: as `alignment.Prompt`. progress(done, total) is
-    called after each step, of the inversion too; it may raise to stop. `Edited.errors` has the
+    called after each step, of the inversion too; it may raise to stop. inverted: keeps the inversion by its
+    prompt for edits that follow, so that a sweep inverts once. `Edited.errors` has the
     reconstruction's: of the latents, and of the pictures, with the autoencoder's own.
 
     Raises SpecError and SettingsError for what was asked wrongly, before sampling, and ValueError as
@@ -54,7 +56,10 @@ def edit_uploaded(
     def told(before: int) -> Progress:
         return lambda done, _: None if progress is None else progress(before + done, total)
 
-    trajectory = invert(model, model.encode(picture), conditions[:1], steps=steps, progress=told(0))
+    inverted = {} if inverted is None else inverted
+    if prompt not in inverted:
+        inverted[prompt] = invert(model, model.encode(picture), conditions[:1], steps=steps, progress=told(0))
+    trajectory = inverted[prompt]
 
     def after_step(_: int, latents: Tensor) -> Tensor:
         return editing.blend(latents)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
@@ -20,10 +20,11 @@ from lib_unet_viz.extension import axes, paths
 from lib_unet_viz.maps.words import cross_maps, word_maps
 from lib_unet_viz.notation import tokens
 from lib_unet_viz.settings import Method, Settings
-from lib_unet_viz.trace import AttentionMaps, FeatureMaps, Pass, Selection, Trace
+from lib_unet_viz.trace import AttentionMaps, FeatureMap, FeatureMaps, Pass, Selection, Trace
 
 CAPTION = "U-Net Viz sheet"  # the infotext's key of what a sheet shows
 PASSES: dict[Pass, str] = {"first": "", "hires": " (hires pass)"}
+M = TypeVar("M", bound=FeatureMap)
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def _parts(
         () if more is None else more(index, picture),
         _word(p, trace, settings.method, index, picture),
         _words(trace, settings, index, picture),
-        _features(own, settings),
-        _attention(own, settings),
+        _features(own, settings, last_first=axes.varied(p)),
+        _attention(own, settings, last_first=axes.varied(p)),
     ):
         try:
             yield from drawn
@@ -173,19 +174,23 @@ def _own(trace: Trace, index: int, picture: Image.Image) -> Trace:
     )
 
 
-def _features(own: Trace, settings: Settings) -> Iterator[Sheet]:
-    """One picture's, drawn one by one."""
-    for item in sheets.chosen_features(own, settings.features):
+def _features(own: Trace, settings: Settings, *, last_first: bool) -> Iterator[Sheet]:
+    """One picture's, drawn one by one. last_first: the last step first, which a plot's cell shows."""
+    for item in _in_order(sheets.chosen_features(own, settings.features), last_first=last_first):
         drawn = sheets.feature_sheet(own, item, settings.features)
         yield Sheet(drawn.image, naming.name(item.key), _title(drawn))
 
 
-def _attention(own: Trace, settings: Settings) -> Iterator[Sheet]:
-    """One picture's, drawn one by one."""
-    for attention in sheets.chosen_attention(own, settings.attention):
+def _attention(own: Trace, settings: Settings, *, last_first: bool) -> Iterator[Sheet]:
+    """As `_features`."""
+    for attention in _in_order(sheets.chosen_attention(own, settings.attention), last_first=last_first):
         if attention.key.step is not None:
             drawn = sheets.attention_sheet(own, attention, settings.attention)
             yield Sheet(drawn.image, naming.name(attention.key), _title(drawn))
+
+
+def _in_order(maps: list[M], *, last_first: bool) -> list[M]:
+    return sorted(maps, key=lambda item: -(item.key.step or 0)) if last_first else maps
 
 
 def _title(drawn: Rendered) -> str:

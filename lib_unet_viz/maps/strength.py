@@ -9,15 +9,24 @@ prepositions about 0.2 (`python benchmarks/strength.py`). It does not depend on 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lib_unet_viz.maps.words import HeatMap
     from lib_unet_viz.trace import AttentionMap
+
+
+class HasStrength(Protocol):
+    """A word's map, as `words.HeatMap`."""
+
+    @property
+    def strength(self) -> float: ...
+
+
+H = TypeVar("H", bound=HasStrength)
 
 WEAK = 0.5  # of the strongest word's strength; below it a word counts as weak
 
@@ -32,16 +41,16 @@ def strengths(maps: Iterable[AttentionMap]) -> Tensor:
     return torch.stack([shares.amax(1) - shares.mean(1) for shares in means]).amax(0)
 
 
-def strongest(heats: Sequence[HeatMap]) -> float:
+def strongest(heats: Sequence[HasStrength]) -> float:
     """The strength of the strongest word."""
     return max(heat.strength for heat in heats)
 
 
-def is_weak(heat: HeatMap, heats: Sequence[HeatMap]) -> bool:
+def is_weak(heat: HasStrength, heats: Sequence[HasStrength]) -> bool:
     """Whether a word says little beside the strongest one."""
     return heat.strength < WEAK * strongest(heats)
 
 
-def ordered(heats: Sequence[HeatMap]) -> list[HeatMap]:
+def ordered(heats: Sequence[H]) -> list[H]:
     """In the order of the prompt, but weak words last."""
     return sorted(heats, key=lambda heat: is_weak(heat, heats))

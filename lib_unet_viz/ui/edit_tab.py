@@ -204,6 +204,8 @@ class EditTab(ABC):
                 report(f"{case.percent} % of the {case.along}: {done + 1} of {total}", done / total)
 
             cases = edit_sheets.cases(settings, self.model().unet)
+            if "picture" in run:
+                run["inverted"] = {}  # once for all cases
             _, drawn = edit_sheets.sweep(cases, partial(self._edited, name, prompt, run), told)
             done = readout.note("Done" if "picture" in run else f"Done. Seed {run['seed']}")
             return {**self._emptied(), self.status: done, self.swept: _visible(drawn)}

@@ -29,7 +29,7 @@ from lib_unet_viz.hosts.diffusers import attached as host
 from lib_unet_viz.hosts.diffusers.denoiser import PipelineDenoiser
 from lib_unet_viz.hosts.diffusers.pipeline import Cancelled, Pipeline
 from lib_unet_viz.maps.vxa import prepare
-from lib_unet_viz.sampling.inversion import Method
+from lib_unet_viz.sampling.inversion import Method, Trajectory
 from lib_unet_viz.settings import EditSettings
 from lib_unet_viz.trace import Trace
 
@@ -68,6 +68,7 @@ def edit(
     arguments: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    inverted: dict[str, Trajectory] | None = None,
 ) -> Edited:
     """Make a picture of a prompt and its targets, of size (height, width).
 
@@ -99,6 +100,7 @@ def edit(
         steps=steps,
         cfg=cfg,
         progress=report,
+        inverted=inverted,
     )
 
 

@@ -22,7 +22,7 @@ from lib_unet_viz.hosts.webui import text as webui_text
 from lib_unet_viz.hosts.webui.denoiser import WebuiDenoiser
 from lib_unet_viz.hosts.webui.model import WebuiModel
 from lib_unet_viz.maps.vxa import prepare
-from lib_unet_viz.sampling.inversion import CFG, STEPS, Method
+from lib_unet_viz.sampling.inversion import CFG, STEPS, Method, Trajectory
 from lib_unet_viz.settings import EditSettings, SettingsError
 from lib_unet_viz.trace import Trace
 
@@ -48,6 +48,7 @@ def edit(
     cfg: float = CFG,
     progress: Callable[[int, int, Image.Image | None], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    inverted: dict[str, Trajectory] | None = None,
 ) -> Edited:
     """Edit a picture of any size, of which the prompt says what it shows; inversion: as `inversion.sample`.
 
@@ -81,4 +82,5 @@ def edit(
             steps=steps,
             cfg=cfg,
             progress=report,
+            inverted=inverted,
         )
