@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lib_unet_viz.capture.request import BudgetError
-from lib_unet_viz.trace import AXES, AttentionMap, FeatureMap, Key, Stored, Trace
+from lib_unet_viz.trace import AXES, AttentionMap, FeatureMap, Half, Key, Kind, Pass, Stored, Trace
 
 FORMAT = 1
 _ENTRY = "unet_viz"
@@ -91,7 +92,7 @@ def load_trace(path: str | Path) -> Trace:
         for entry in head["maps"]:
             _add(trace, path, file, entry)
         if _PICTURE in file.keys():  # noqa: SIM118  (safe_open is no mapping)
-            trace.picture = Image.fromarray(file.get_tensor(_PICTURE).numpy())
+            trace.picture = _picture(path, file)
     return trace
 
 
@@ -163,31 +164,69 @@ def _head(path: Path, metadata: Mapping[str, str], names: list[str]) -> dict[str
         if head["format"] != FORMAT:
             raise DumpError(f"{path} has dump format {head['format']}; this version reads format {FORMAT}")
         missing = {"meta", "notes", "maps"} - set(head)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DumpError(f"{path}: its {_ENTRY!r} entry cannot be read ({error!r})") from error
+    except (json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
+        raise DumpError(f"{path}: its {_ENTRY!r} entry cannot be read ({str(error)[:200]})") from error
     if missing:
         raise DumpError(f"{path}: its {_ENTRY!r} entry lacks {', '.join(sorted(missing))}")
+    kinds = {"notes": str, "maps": dict}
+    lists = all(isinstance(head[name], list) for name in kinds)
+    if not lists or not isinstance(head["meta"], dict):
+        raise DumpError(f"{path}: its meta is no object, or its notes and maps are no lists")
+    if not all(isinstance(each, kind) for name, kind in kinds.items() for each in head[name]):
+        raise DumpError(f"{path}: its notes are no texts, or its maps no objects")
     return cast("dict[str, Any]", head)
+
+
+def _picture(path: Path, file: Any) -> Image.Image:
+    try:
+        return Image.fromarray(file.get_tensor(_PICTURE).numpy())
+    except (TypeError, ValueError, SafetensorError) as error:
+        raise DumpError(f"{path}: its picture cannot be read ({str(error)[:200]})") from error
 
 
 def _add(trace: Trace, path: Path, file: Any, entry: Mapping[str, Any]) -> None:
     try:
         name = entry["tensor"]
-        labels = {label: entry[label] for label in Key.__dataclass_fields__}
-        labels["step"] = None if labels["step"] is None else labels["step"] - 1
-        key = Key(**labels)
+        key = _key(entry)
         part = file.get_slice(name)
         shape = tuple(part.get_shape())
         itemsize = {"F16": 2, "F32": 4}[part.get_dtype()]
         stored = Stored(shape, int(np.prod(shape)) * itemsize, partial(_read, path, name))
-        if key.what not in AXES or list(AXES[key.what]) != list(entry["axes"]):
+        if list(AXES[key.what]) != list(entry["axes"]):
             raise ValueError(f"unknown axes {entry['axes']} of {key.what}")
+        _check(entry, "sigma", (float, int, type(None)))
         if key.what == "features":
             trace.features.add(FeatureMap(key, stored, entry["sigma"]))
         else:
             trace.attention.add(AttentionMap(key, stored, entry["sigma"], tokens=entry.get("tokens")))
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise DumpError(f"{path}: the entry {dict(entry)} cannot be read ({error!r})") from error
+        some = f"{entry!r}"[:200]
+        raise DumpError(f"{path}: the entry {some} cannot be read ({str(error)[:200]})") from error
+
+
+_BLOCK = re.compile(r"(IN|M|OUT)\d\d")
+
+
+def _key(entry: Mapping[str, Any]) -> Key:
+    """A map's key, each label of which is what it may be: names of files are made of them."""
+    words = {"what": tuple(AXES), "kind": (None, *get_args(Kind)), "half": get_args(Half)}
+    words["pass_"] = get_args(Pass)
+    for label, allowed in words.items():
+        if entry[label] not in allowed:
+            raise ValueError(f"{label} is not one of {', '.join(map(str, allowed))}")
+    for label, least in {"layer": 0, "step": 1, "image": 0, "sub": 0}.items():
+        value, optional = entry[label], label in ("layer", "step")
+        if not (value is None and optional) and not (type(value) is int and least <= value <= 10**6):
+            raise ValueError(f"{label} is no number from {least} on")
+    if not isinstance(entry["block"], str) or not _BLOCK.fullmatch(entry["block"]):
+        raise ValueError("block is no block's name, such as IN04")
+    labels = {label: entry[label] for label in Key.__dataclass_fields__}
+    return Key(**{**labels, "step": None if labels["step"] is None else labels["step"] - 1})
+
+
+def _check(values: Mapping[str, Any], name: str, kinds: tuple[type, ...]) -> None:
+    if isinstance(values[name], bool) or not isinstance(values[name], kinds):
+        raise TypeError(f"{name} is {type(values[name]).__name__}")
 
 
 def _read(path: Path, name: str) -> torch.Tensor:

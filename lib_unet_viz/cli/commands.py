@@ -9,12 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from lib_unet_viz.capture.dump import load_trace, save_trace
 from lib_unet_viz.cli import choices, files, progress, report
 from lib_unet_viz.cli import maps as maps_module
 from lib_unet_viz.drawing import naming, sheets
+from lib_unet_viz.drawing.pictures import opened
 from lib_unet_viz.drawing.render import Rendered, save_png
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.maps import vxa as vxa_module
@@ -77,8 +76,7 @@ def vxa(options: Namespace) -> None:
         options.method or ("vxa" if options.original else heatmap.DEFAULT),
     )
     BlockSpec.parse(options.layer)
-    with Image.open(options.image) as opened:
-        picture = vxa_module.upright(opened)
+    picture = opened(options.image)
     with files.staging(out.parent) as folder:
         model = load(options.model)
         words = _positions(options, model.tokens(options.prompt))

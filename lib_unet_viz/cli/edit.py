@@ -15,10 +15,10 @@ from PIL import Image
 from lib_unet_viz.cli import files, progress
 from lib_unet_viz.cli.commands import load, say
 from lib_unet_viz.drawing import difference, edit_sheets
+from lib_unet_viz.drawing.pictures import opened
 from lib_unet_viz.drawing.render import save_png
 from lib_unet_viz.editing import explanation as edit_words
 from lib_unet_viz.editing.plan import Request
-from lib_unet_viz.maps.vxa import upright
 from lib_unet_viz.sampling.inversion import METHODS
 from lib_unet_viz.settings import EditSettings
 
@@ -88,8 +88,7 @@ def _uploaded(options: Namespace) -> Image.Image | None:
         return None
     if options.size is not None:
         raise ValueError("--size is of a picture that is made; --image keeps its own shape")
-    with Image.open(options.image) as opened:
-        return upright(opened)
+    return opened(options.image)
 
 
 def _draw(

@@ -19,7 +19,8 @@ def name(key: Key) -> str:
         f"image{key.image + 1}" if key.image else "",
         f"sub{key.sub + 1}" if key.sub else "",
     ]
-    return "-".join(part for part in parts if part)
+    # Keys of dumps are checked as they are read; this holds whatever a key says within its folder.
+    return re.sub(r"[^\w.-]", "_", "-".join(part for part in parts if part))
 
 
 def word(number: int, text: str) -> str:

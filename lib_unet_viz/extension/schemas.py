@@ -10,17 +10,17 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import BaseModel, Field
 from safetensors.numpy import save
 
+from lib_unet_viz.drawing.pictures import opened
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.maps.words import DEFAULT, Method
 from lib_unet_viz.sampling.inversion import CFG, STEPS
 from lib_unet_viz.sampling.inversion import Method as Inversion
 
 SMALLEST, LARGEST, MULTIPLE = 64, 2048, 8  # pixels of a side
-MOST_PIXELS = 40_000_000  # of an uploaded picture
 MOST_BYTES = 100_000_000  # of it in base64
 
 Mode = Literal["masked", "greyscale", "heat overlay", "mask", "label map"]
@@ -182,15 +182,9 @@ def picture(encoded: str) -> Image.Image:
         raise ValueError(f"image has {len(encoded)} characters; allowed: up to {MOST_BYTES}")
     data = encoded.partition(",")[2] if encoded.startswith("data:image/") else encoded
     try:
-        image: Image.Image = Image.open(BytesIO(base64.b64decode(data, validate=True)))
-        if image.width * image.height > MOST_PIXELS:
-            raise ValueError(
-                f"image has {image.width} x {image.height} pixels; allowed: {MOST_PIXELS} in all"
-            )
-        image.load()
-    except (binascii.Error, UnidentifiedImageError, OSError) as error:
+        return opened(base64.b64decode(data, validate=True))
+    except binascii.Error as error:
         raise ValueError("image is no picture in base64; allowed: PNG, JPEG, WebP and the like") from error
-    return image
 
 
 def png(image: Image.Image) -> str:
