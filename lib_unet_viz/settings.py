@@ -24,6 +24,9 @@ Sweep = Literal["none", "steps", "blocks", "both"]
 Method = Literal["informed", "iterated", "refined", "rescaled", "daam", "vxa_best", "vxa"]  # of heat maps
 
 
+_NAMES = {int: "a whole number", bool: "true or false", str: "a text", float: "a number"}
+
+
 class SettingsError(ValueError):
     """A setting that does not exist or has a wrong type; the message lists what is allowed."""
 
@@ -112,7 +115,7 @@ class EditSettings:
     {"default": 0.8, "cat": [0, 0.4]}; also as JSON. self_steps, self_size: the same of self-attention with at
     most self_size² positions (0: as many as 16 x 16 at 512 x 512 pixels). blend: keep what lies outside of
     the maps of `blend_words` (blank: those that the edits change), with what `subtract` shows; from
-    blend_start (a fraction of the steps) on. blend_maps: heads weigh what they tell, or all alike as in the
+    blend_start (a fraction of the steps) on. blend_maps: informative heads count more, or all alike as in the
     paper. sweep: also draw the first target with the source's attention in 0 % to 100 % of them.
     """
 
@@ -244,5 +247,5 @@ def _checked(value: Any, hint: Any, place: str) -> Any:
         return tuple(_checked(item, arguments[0], place) for item in value)
     allowed = (int, float) if hint is float else (hint,)
     if not isinstance(value, allowed) or (isinstance(value, bool) and hint is not bool):
-        raise SettingsError(f"{place} is {value!r}; a {hint.__name__} is expected")
+        raise SettingsError(f"{place} is {value!r}; expected {_NAMES.get(hint, hint.__name__)}")
     return hint(value)

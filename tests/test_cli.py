@@ -408,7 +408,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "folder is a file": (["trace", "x", "--out", "PHOTO/out"], "is a file"),
     "too much": (["trace", "x", "--blocks", "", "--budget", "1", "--at", "", "--model", "MODEL"], "budget"),
     "no picture": (["vxa", "nowhere.png", "x"], "nowhere.png"),
-    "not a picture": (["vxa", "FOREIGN", "x"], "cannot identify"),
+    "not a picture": (["vxa", "FOREIGN", "x"], "no picture of a known kind"),
     "no such word": (["vxa", "PHOTO", PROMPT, "--words", "red,blue", "--model", "MODEL"], "circle"),
     "no word": (["vxa", "PHOTO", PROMPT, "--words", ",", "--model", "MODEL"], "no word"),
     "no such token": (["vxa", "PHOTO", PROMPT, "--tokens", "1,99", "--model", "MODEL"], "99"),

@@ -95,8 +95,8 @@ def test_several_targets_in_their_order() -> None:
     [
         ("", "there is no edit", ""),
         (" \n ", "there is no edit", " "),
-        ("cat", "this is no edit", "cat"),
-        ("hat * 2; cat dog", "this is no edit", "cat dog"),
+        ("cat", "cannot read this edit", "cat"),
+        ("hat * 2; cat dog", "cannot read this edit", "cat dog"),
         ("hat -> scarf\ncow -> dog", "does not hold these words", "cow"),
         ("cow * 2", "does not hold these words", "cow"),
         ("cat#2 -> dog", "does not hold these words", "cat#2"),

@@ -148,7 +148,7 @@ def test_other_words_are_asked_of_the_model_that_looked_and_alone(webui: Webui, 
     assert other.tobytes() != own.tobytes()
     webui.model = Shallow()
     webui.model.name = "another"
-    assert "now another is loaded" in tab.redraw(*asked)[1]
+    assert "but another is loaded" in tab.redraw(*asked)[1]
 
 
 def test_a_block_spec_of_several_layers() -> None:

@@ -257,7 +257,7 @@ def unknown(rows: int, images: int) -> Iterator[list[int]]:
     ("order", "kind_", "words"),
     [
         (one_by_one, "", "without its source"),
-        (unknown, "", "rows that cannot be told"),
+        (unknown, "", "cannot tell which row is which image"),
         (together, "adaptive", "DPM adaptive"),
     ],
 )

@@ -312,7 +312,7 @@ def _local_blend(parser: Any) -> None:
     group.add_argument("--threshold", type=float, metavar="X", help=threshold)
     start = f"fraction of the steps before the first blend ({defaults.blend_start})"
     group.add_argument("--blend-start", type=float, metavar="X", help=start)
-    maps = f"heads weigh what they tell, or all alike as in the paper ({defaults.blend_maps})"
+    maps = f"informative heads count more, or all alike as in the paper ({defaults.blend_maps})"
     group.add_argument("--blend-maps", choices=get_args(settings.BlendMaps), help=maps)
 
 

@@ -211,7 +211,7 @@ class Colorizer:
         """In words: colours, value transform and, where it matters, what the extremes are taken of."""
         words = [self.colormap.name, self.norm.describe()]
         if isinstance(self.norm, Auto):
-            words.append("each cell by its own range" if self.per_cell else "one range for all cells")
+            words.append("each tile by its own range" if self.per_cell else "one range for all tiles")
         return ", ".join(words)
 
     def bar(self, width: int) -> Bytes:

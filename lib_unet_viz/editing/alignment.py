@@ -44,7 +44,7 @@ class Prompt:
         words = token_module.typed(self.text, self.tokens, syntax=self.syntax)
         found = [p for word in words if word.start < span[1] and word.end > span[0] for p in word.positions]
         if not found:
-            raise SpecError("the model's tokens do not show these words", self.text, *span)
+            raise SpecError("the tokenizer dropped these words", self.text, *span)
         return tuple(found)
 
 

@@ -31,7 +31,7 @@ class Blend:
 
     words, subtract: for each target, words by their token positions in the source and in it; each word has a
     map of its own, and what those of `subtract` show is left out of the mask. threshold: of the maps, whose
-    maximum is 1. start: fraction of the steps before the first blend. maps: heads weigh what they tell
+    maximum is 1. start: fraction of the steps before the first blend. maps: informative heads count more
     (`aggregation.informed`), or all alike as in the paper.
     """
 

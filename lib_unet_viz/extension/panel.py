@@ -79,9 +79,7 @@ def build(defaults: Settings, *, name: str) -> ScriptPanel:
         "heatmaps": gr.Checkbox(
             defaults.heatmaps, label="Word heat maps", info=info, elem_id=f"{name}_heatmaps"
         ),
-        "method": gr.Dropdown(
-            list(get_args(Method)), value=defaults.method, label="How heads and layers become one map"
-        ),
+        "method": gr.Dropdown(list(get_args(Method)), value=defaults.method, label="Heat-map method"),
         "one_scale": gr.Checkbox(
             defaults.one_scale,
             label="One scale for all words",
@@ -229,7 +227,7 @@ def _output(defaults: Settings) -> dict[str, Any]:
         "output.show": gr.Checkbox(output.show, label="Show in the gallery, after their picture"),
         "output.limit": gr.Number(
             output.limit,
-            label="At most so many for each picture",
+            label="Max. sheets per image",
             info="The rest is saved only, and named under the result.",
             precision=0,
         ),

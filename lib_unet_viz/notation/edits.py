@@ -323,4 +323,4 @@ def _operation(line: Line) -> Operation:
     for kind in reversed(OPERATIONS):  # a whole prompt may hold any sign, and words beside an arrow a plus
         if (found := kind.parse(line)) is not None:
             return found
-    raise line.error("this is no edit", allowed=SYNTAX)
+    raise line.error("cannot read this edit", allowed=SYNTAX)

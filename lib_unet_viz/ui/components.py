@@ -159,7 +159,7 @@ def feature_controls(defaults: FeatureSettings, *, dumps: bool = False) -> tuple
         "features.steps": gr.Textbox(defaults.steps, label="Steps", info=STEPS_HINT, lines=1, max_lines=1),
     }
     shown = gr.HTML(elem_classes=["uv-readout"])
-    fields["features.halves"] = _chosen(HALVES, defaults.halves, "Half of the guidance")
+    fields["features.halves"] = _chosen(HALVES, defaults.halves, "CFG branch")
     fields["features.average"] = gr.Radio(
         list(get_args(Average)), value=defaults.average, label="Average over channels"
     )
@@ -183,7 +183,7 @@ def difference_controls(
         fields[f"difference.{name}"] = gr.Textbox(
             getattr(defaults, name), label=label, info=hint, lines=1, max_lines=1
         )
-    fields["difference.halves"] = _chosen(HALVES, defaults.halves, "Half of the guidance")
+    fields["difference.halves"] = _chosen(HALVES, defaults.halves, "CFG branch")
     fields["difference.average"] = gr.Radio(
         list(get_args(Average)), value=defaults.average, label="Average over channels"
     )
@@ -205,7 +205,7 @@ def attention_controls(defaults: AttentionSettings, *, dumps: bool = False) -> t
     shown = gr.HTML(elem_classes=["uv-readout"])
     fields["attention.parts"] = _chosen(PARTS, defaults.parts, "Parts")
     fields["attention.kinds"] = _chosen(KINDS, defaults.kinds, "Kinds")
-    fields["attention.halves"] = _chosen(HALVES, defaults.halves, "Half of the guidance")
+    fields["attention.halves"] = _chosen(HALVES, defaults.halves, "CFG branch")
     fields |= _colors("attention.color", defaults.color)
     return fields | (_dump_controls("attention", defaults) if dumps else {}), shown
 
@@ -242,7 +242,9 @@ def _colors(prefix: str, defaults: ColorSettings) -> dict[str, Any]:
         gain = gr.Slider(0.1, 20, value=defaults.gain, step=0.1, label="Gain")
         offset = gr.Slider(-10, 10, value=defaults.offset, step=0.05, label="Offset")
     per_cell = gr.Checkbox(
-        defaults.per_cell, label="Each cell by its own range", visible=defaults.transform.startswith("Auto")
+        defaults.per_cell,
+        label="Normalize each tile separately",
+        visible=defaults.transform.startswith("Auto"),
     )
 
     def shown(method: str, transform: str) -> list[Any]:

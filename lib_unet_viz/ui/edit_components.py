@@ -29,7 +29,7 @@ def control_controls(defaults: EditSettings) -> dict[str, Any]:
         "edit.self_steps": _line(defaults, "self_steps", "Self-replace steps", "0.4 · [0.2, 0.8]"),
         "edit.self_size": gr.Number(
             defaults.self_size,
-            label="Self-replace up to this size",
+            label="Max. self-attention map size (0 = automatic)",
             info="16: up to 16 × 16 positions; 0: as many as 16 × 16 at 512 × 512 pixels",
             precision=0,
         ),
@@ -62,7 +62,7 @@ def blend_controls(defaults: EditSettings) -> dict[str, Any]:
             list(get_args(BlendMaps)),
             value=defaults.blend_maps,
             label="Blend maps",
-            info="informed: heads weigh what they tell; mean: all alike, as in the paper",
+            info="informed: informative heads count more; mean: all alike, as in the paper",
         ),
     }
 

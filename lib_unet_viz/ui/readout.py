@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lib_unet_viz.trace import Half
     from lib_unet_viz.unet import AttentionSite, Block, UNet
 
-OFF = "Switched off: nothing is recorded."
+OFF = "Off"
 
 
 def features(unet: UNet, settings: FeatureSettings, *, size: tuple[int, int], steps: int) -> str:

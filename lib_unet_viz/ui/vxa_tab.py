@@ -138,7 +138,7 @@ class VXA:
             )
             self.original = gr.Checkbox(
                 False,
-                label="As the original did",
+                label="Compute like the VXA extension",
                 info="Blank indices then sum the sentence's end and the padding too; maps stay unscaled.",
                 elem_id="vxa-original",
             )
@@ -285,7 +285,9 @@ class VXA:
         with self._alone(0):
             model = self.model()
             if model.name != trace.meta["model"]:
-                raise ValueError(f"this look is of {trace.meta['model']}, and now {model.name} is loaded")
+                raise ValueError(
+                    f"This result is from {trace.meta['model']}, but {model.name} is loaded; run it again"
+                )
             return open_vocabulary.ask(trace, model, words)
 
     def _choices(self, prompt: str) -> list[str]:

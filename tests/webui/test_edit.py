@@ -161,7 +161,7 @@ def _drawn(webui: Webui, asked: dict[str, Any], how: dict[str, Any]) -> list[Pix
     [
         ({"edits": ""}, "there is no edit"),
         ({"edits": "moon -> star"}, "does not hold these words"),
-        ({"edits": "circle star"}, "this is no edit\n  circle star\n  ^^^^^^^^^^^"),
+        ({"edits": "circle star"}, "cannot read this edit\n  circle star\n  ^^^^^^^^^^^"),
         ({"edits": "circle * 11"}, "-2 to 10"),
         ({"edits": SWAP, "blocks": "IN99"}, "IN99"),
         ({"edits": SWAP, "cross_steps": {"moon": 0.5}}, "neither prompt holds 'moon'"),

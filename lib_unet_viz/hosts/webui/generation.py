@@ -250,7 +250,9 @@ class Generation:
 
     def _contexts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
         if self._present is None or self.layers is None:
-            raise ValueError("layer prompts: another extension calls the U-Net with rows that cannot be told")
+            raise ValueError(
+                "layer prompts: another extension changed the batch; cannot tell which row is which image"
+            )
         first = self.p.iteration * self.p.batch_size
         return self.layers.contexts(self._params, self._present, first=first, hires=self._hires)
 
@@ -357,7 +359,7 @@ class Generation:
         call = None if self._reached is None else self._call_of(self._reached, args, kwargs)
         if call is None:
             raise EditError(
-                "another extension calls the U-Net with rows that cannot be told: nothing to edit"
+                "another extension changed the batch; cannot tell which row is which image: nothing to edit"
             )
         return call
 
