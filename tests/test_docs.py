@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -92,3 +93,12 @@ def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     pages = {path.name for path in ROOT.glob("docs/*.md")} - {"README.md"}
     assert set(re.findall(r"\]\((\w[\w-]*\.md)\)", index)) == pages
+
+
+def test_the_reference_is_what_the_docstrings_say() -> None:
+    place = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
+    assert place is not None
+    assert place.loader is not None
+    reference = importlib.util.module_from_spec(place)
+    place.loader.exec_module(reference)
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "run python docs/reference.py"
