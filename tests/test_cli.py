@@ -562,9 +562,9 @@ def any_dump(traced: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize(
     ("name", "halves", "subs", "hires"),
     [
-        ("batch", ("cond",), 1, False),
-        ("negative", ("uncond",), 1, False),
-        ("both", ("cond", "uncond"), 1, True),
+        pytest.param("batch", ("cond",), 1, False, marks=pytest.mark.heavy),
+        pytest.param("negative", ("uncond",), 1, False, marks=pytest.mark.heavy),
+        pytest.param("both", ("cond", "uncond"), 1, True, marks=pytest.mark.heavy),
         ("and", ("cond",), 2, True),
     ],
 )

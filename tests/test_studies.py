@@ -109,7 +109,7 @@ def test_a_study_that_is_not_there(tmp_path: Path) -> None:
     assert len(Study.load("blocks").prompts) == 24
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_what_is_measured(whole: Path) -> None:
     rows = rows_of(whole)
     study = Study.parse(TEXT)
@@ -135,7 +135,7 @@ def test_what_is_measured(whole: Path) -> None:
     assert {row["value"] for row in rows if row["measure"] == "found"} <= {0.0, 1.0}
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_interrupted_anywhere_it_goes_on_to_the_same_bytes(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +166,7 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_bytes(
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_another_studys_table_is_left_alone(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     shutil.copy(whole, path)
@@ -178,7 +178,7 @@ def test_another_studys_table_is_left_alone(whole: Path, tmp_path: Path) -> None
         run(Study.parse(TEXT), path)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_edits_and_places(tmp_path: Path) -> None:
     study = Study.parse(
         'title = "edits"\nsteps = 3\nmeasures = ["distance", "outside", "place"]\n'
@@ -197,7 +197,7 @@ def test_edits_and_places(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_report(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     study, rows = table.read(whole)
@@ -216,7 +216,7 @@ def test_the_report(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "not a table of a study" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_measure_of_ones_own(tmp_path: Path) -> None:
     """Another package's entry point is found, in a process that has it on its path."""
     (tmp_path / "mine.py").write_text(
