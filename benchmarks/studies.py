@@ -2,11 +2,11 @@
 
     python benchmarks/studies.py [--groups 8]
 
-The same groups are made in turn: the plain pictures alone and the study in this process, in CPU seconds, once
-with a measure that computes nothing and once with two that do. As whole runs differ by some percent, what the
-study spends outside of making pictures is given, too. Then the study on Ray with one worker and with two, by the
-clock, all workers warm. Exit code 1 where the study itself spends more than 2 % of its pictures' time, or two
-workers are less than 1.8 times as fast as one.
+The same groups are made in turn: the plain pictures alone and the study in this process, in CPU seconds,
+once with a measure that computes nothing and once with two that do. As whole runs differ by some percent,
+what the study spends outside of making pictures is given, too. Then the study on Ray with one worker and
+with two, by the clock, all workers warm. Exit code 1 where the study itself spends more than 2 % of its
+pictures' time, or two workers are less than 1.8 times as fast as one.
 """
 
 from __future__ import annotations
