@@ -5,6 +5,7 @@ The modules stood in for are those of test_webui_glue; a real webui is asked in 
 
 from __future__ import annotations
 
+import base64
 import gc
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -247,6 +248,8 @@ def test_an_infinite_ratio_is_null(client: Any) -> None:
     ("wrong", "said"),
     [
         ({"image": "!"}, "PNG"),
+        ({"image": base64.b64encode(b"%!PS-Adobe-3.0 EPSF-3.0\n").decode()}, "no picture of a known kind"),
+        ({"image": base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 99).decode()}, "picture"),
         ({"edit": {"edits": "blue -> green"}}, "does not hold these words"),
         ({"edit": {}}, "no edit"),
         ({"edit": {"edit": "red -> green"}}, "allowed: enabled, edits"),

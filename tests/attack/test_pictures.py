@@ -82,3 +82,39 @@ def test_what_is_refused(data: bytes, says: str, tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(PictureError, match=says):
         opened(path)
+
+
+def changed(data: bytes, rng: np.random.Generator) -> bytes:
+    """The file with up to three bytes of it, most of them of its head, made others."""
+    content = bytearray(data)
+    for _ in range(rng.integers(1, 4)):
+        content[rng.integers(min(len(content), 200))] = rng.integers(256)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        *((kind, "RGB") for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP")),
+        *(("TIFF", m) for m in ("L", "P", "I;16")),
+    ],
+)
+def test_broken_files_are_read_or_refused_in_few_words(kind: str, mode: str) -> None:
+    data, rng = encoded(Image.new(mode, (24, 24)), kind), np.random.default_rng(0)
+    broken = [*(data[:end] for end in range(0, len(data), 16)), *(changed(data, rng) for _ in range(700))]
+    for content in broken:
+        try:
+            said, mode = "", opened(content).mode
+        except PictureError as error:
+            said, mode = str(error), "RGB"
+        assert mode == "RGB"
+        assert len(said) < 300
+
+
+@pytest.mark.parametrize("kind", [2, 5, 7, 12])
+def test_a_tiff_whose_pixels_begin_at_no_whole_number(kind: int) -> None:
+    """Pillow raises a TypeError where the entry StripOffsets is a text, a fraction, bytes or a float."""
+    data = bytearray(encoded(Image.new("L", (9, 9)), "TIFF"))
+    data[data.index(b"\x11\x01\x04\0\x01\0\0\0") + 2] = kind
+    with pytest.raises(PictureError, match="the picture is broken"):
+        opened(bytes(data))
