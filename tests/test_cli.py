@@ -562,10 +562,10 @@ def any_dump(traced: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize(
     ("name", "halves", "subs", "hires"),
     [
-        pytest.param("batch", ("cond",), 1, False, marks=pytest.mark.heavy),
+        ("batch", ("cond",), 1, False),
         pytest.param("negative", ("uncond",), 1, False, marks=pytest.mark.heavy),
         pytest.param("both", ("cond", "uncond"), 1, True, marks=pytest.mark.heavy),
-        ("and", ("cond",), 2, True),
+        pytest.param("and", ("cond",), 2, True, marks=pytest.mark.heavy),
     ],
 )
 def test_every_kind_of_dump_through_every_command(

@@ -74,7 +74,7 @@ def test_the_python_of_layer_prompts_runs() -> None:
     assert names["picture"].size == (128, 128)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_python_of_the_library_runs() -> None:
     pytest.importorskip("diffusers")
     names = run_python((ROOT / "docs" / "library.md").read_text(encoding="utf-8"))

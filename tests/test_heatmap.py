@@ -125,3 +125,13 @@ def test_a_word_that_stands_out_is_strong_and_others_come_last() -> None:
     assert found["star"].strength == pytest.approx(0.9 - (0.1 * 15 + 0.9) / 16)
     assert [heat.word for heat in strength.ordered(list(found.values()))] == ["star", "a"]
     assert strength.is_weak(found["a"], list(found.values()))
+
+
+def test_layers_of_two_sizes_by_one_name_have_a_strength() -> None:
+    """As a refiner's, whose steps follow those of the base model."""
+    items = [
+        AttentionMap(Key("IN01", "QK", layer=0, kind="cross", step=step), torch.full((1, 3, side, side), 0.2))
+        for step, side in enumerate((4, 8))
+    ]
+    items[1].data[0, 1, 2, 5] = 0.7
+    assert strength.strengths(items)[1] == pytest.approx(0.5 * 63 / 64)

@@ -14,7 +14,7 @@ from torch import Tensor
 from lib_unet_viz.hosts.diffusers import load_demo
 
 # Older text encoders know no double precision.
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.heavy
 STEPS, CFG, SEED = 3, 5.0, 3
 SOURCE, OTHER = "a red circle and a blue star", "a red circle and a green ring"
 

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The decode_latents method:Future
 FAULTS = [
     ("hosts.diffusers.attached.PipelineCalls", "__call__"),
     ("hosts.diffusers.attached.PipelineCalls", "rows"),
-    ("hosts.diffusers.schedule.Schedule", "place"),
-    ("hosts.diffusers.schedule", "noise"),
+    ("hosts.diffusers.steps.Steps", "place"),
+    ("hosts.diffusers.steps", "noise"),
     ("hosts.diffusers.pipeline.Pipeline", "preview"),
     ("capture.recorder", "_describe"),
     ("capture.recorder.Recorder", "_before"),

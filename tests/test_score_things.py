@@ -19,6 +19,8 @@ from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.maps.open_vocabulary import ask
 
+pytestmark = pytest.mark.heavy
+
 SEED = 3
 
 
@@ -137,7 +139,6 @@ def test_the_middle_of_a_thing_is_marked_in_pixels() -> None:
     assert not none.any()
 
 
-@pytest.mark.slow
 def test_all_methods_are_judged_on_nouns_parts_and_other_words() -> None:
     model = Pipeline.load()
     done: list[float] = []
@@ -149,7 +150,6 @@ def test_all_methods_are_judged_on_nouns_parts_and_other_words() -> None:
     assert done == [0.25, 0.5, 0.75, 1.0]
 
 
-@pytest.mark.slow
 def test_words_that_the_prompt_lacks_are_asked_beside_it() -> None:
     model = Pipeline.load()
     scene, text = score_thing_maps.held_out(SIDE_BY_SIDE, count=1, seed=SEED)[0]

@@ -132,7 +132,9 @@ def test_what_is_measured(whole: Path) -> None:
     heads = max(site.heads for block in worker.model.unet.blocks.values() for site in block.sites)
     assert {(row["head"], row["step"]) for row in shares} == {(head, 2) for head in range(heads)}
     assert all(0 <= row["value"] <= 1 for row in shares)
-    assert {row["value"] for row in rows if row["measure"] == "found"} <= {0.0, 1.0}
+    found_rows = [row for row in rows if row["measure"] == "found"]
+    assert {row["of"] for row in found_rows} == {"red", "blue"}
+    assert {row["value"] for row in found_rows} <= {0.0, 1.0}
 
 
 @pytest.mark.heavy
@@ -164,6 +166,20 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_bytes(
     assert [group.seed for group in asked] == [5]
     assert path.read_bytes() == whole.read_bytes()
     assert list(tmp_path.iterdir()) == [path]
+    assert run(study, path) == 2
+    assert [group.seed for group in asked] == [5]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.heavy
+def test_a_part_that_cannot_go_on_is_refused(tmp_path: Path) -> None:
+    path, study = tmp_path / "part.parquet", Study.parse(TEXT)
+    run(study, path, limit=1)
+    content = path.read_bytes()
+    shutil.rmtree(path.with_name(f"{path.name}.parts"))
+    with pytest.raises(StudyError, match="holds 1 of 2 groups"):
+        run(study, path)
+    assert path.read_bytes() == content
 
 
 @pytest.mark.heavy
@@ -190,7 +206,7 @@ def test_edits_and_places(tmp_path: Path) -> None:
     path = tmp_path / "edits.parquet"
     run(study, path)
     rows = rows_of(path)
-    assert {row["variant"] for row in rows if row["measure"] == "outside"} <= {"edit"}
+    assert {row["variant"] for row in rows if row["measure"] == "outside"} == {"edit"}
     assert [row["of"] for row in rows if row["variant"] == "edit" and row["measure"] == "distance"] == [
         "rms",
         "ssim",

@@ -17,6 +17,8 @@ from lib_unet_viz.demo.things.captions import vocabulary
 from lib_unet_viz.demo.things.catalog import THINGS
 from lib_unet_viz.demo.things.scenes import draw_scene
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -81,18 +81,20 @@ def word_maps(
     know its tokens, or the method is unknown or cannot be had of this trace.
     """
     trace = trace.view(selection)
-    maps = chosen(cross_maps(trace, common=words is not None), method)
+    everything = cross_maps(trace, common=words is not None)
+    maps = chosen(everything, method)
     if words is None and not any(trace.token_texts(item) for item in maps):
         raise ValueError(
             "which words the tokens are is not known of this run (was it given embeddings instead of a "
             "prompt?): name the positions of words, as {'cat': [2]}"
         )
-    looks, all_maps = self_attention.table(trace), cross_maps(trace)
+    looks = self_attention.table(trace)
     found: dict[str, list[_Part]] = {}
     for texts, alike in _by_text(trace, maps):
         positions = token_module.named(texts) if words is None else words
-        same = [item for item in all_maps if trace.token_texts(item) == texts] or alike
-        strong = strength.strengths(same).numpy()
+        length = alike[0].shape[1]
+        read = [each for each in everything if trace.token_texts(each) == texts and each.shape[1] == length]
+        strong = strength.strengths(read).numpy()
         for part in _parts(alike, method, positions, texts=texts, looks=looks, strong=strong):
             found.setdefault(part.heat.word, []).append(part)
     return [_joined(parts) for parts in found.values()]

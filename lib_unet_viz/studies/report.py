@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -81,12 +80,13 @@ def figure(study: Study, found: Sequence[Mean], *, measure: str) -> bytes:
     from matplotlib.figure import Figure
 
     chosen = [each for each in found if _title(each) == measure]
-    panels = [(name, list(part)) for name, part in itertools.groupby(chosen, key=lambda each: each.by[0])]
-    panels = _together(panels) if len(study.by) > 1 else [("", chosen)]
-    tall = max(len(part) for _, part in panels)
+    panels: dict[str, list[Mean]] = {}
+    for each in chosen:
+        panels.setdefault(each.by[0] if len(study.by) > 1 else "", []).append(each)
+    tall = max(map(len, panels.values()))
     page = Figure(figsize=(4.6 * len(panels), 1.2 + 0.2 * tall), layout="constrained")
     axes = page.subplots(1, len(panels), squeeze=False, sharex=True)[0]
-    for axis, (name, part) in zip(axes, panels, strict=True):
+    for axis, (name, part) in zip(axes, panels.items(), strict=True):
         labels = [" ".join(filter(None, each.by[1:] or each.by)) for each in part]
         middle = [each.mean for each in part]
         errors = [[each.mean - each.low for each in part], [each.high - each.mean for each in part]]
@@ -99,13 +99,6 @@ def figure(study: Study, found: Sequence[Mean], *, measure: str) -> bytes:
     out = io.BytesIO()
     page.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
-
-
-def _together(panels: list[tuple[str, list[Mean]]]) -> list[tuple[str, list[Mean]]]:
-    joined: dict[str, list[Mean]] = {}
-    for name, part in panels:
-        joined.setdefault(name, []).extend(part)
-    return list(joined.items())
 
 
 def page(study: Study, found: Sequence[Mean], versions: str) -> str:

@@ -49,7 +49,8 @@ def _here(
 ) -> Iterator[tuple[Group, list[dict[str, Any]]]]:
     from lib_unet_viz.studies.worker import Worker
 
-    worker = Worker(study, dumps) if groups else None
+    if not groups:
+        return
+    worker = Worker(study, dumps)
     for group in groups:
-        assert worker is not None
         yield group, worker.rows(group)

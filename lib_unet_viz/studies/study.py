@@ -32,7 +32,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from lib_unet_viz.notation.specs import BlockSpec, StepSpec
+from lib_unet_viz.notation.specs import BlockSpec
 from lib_unet_viz.studies.measures import MEASURES, Measure, of_others
 from lib_unet_viz.studies.templates import StudyError, filled
 
@@ -162,7 +162,6 @@ class Study:
         if not 1 <= self.steps <= 1000 or not isinstance(self.cfg, int | float):
             raise StudyError(f"steps are {self.steps}, cfg is {self.cfg}; expected 1 to 1000, and a number")
         BlockSpec.parse(self.blocks)
-        StepSpec.parse("").steps(self.steps)
         _known(dict.fromkeys(self.by), [*COLUMNS[:-1], *self.columns], "by")
         for group in self.groups()[:: len(self.seeds)]:
             for _, _, values in self.runs(group, ["M00"]):

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Table:
     """The rows of a study's groups, kept as soon as a group is finished.
 
-    path: the Parquet file that they become. Raises StudyError where the path holds another study.
+    path: the Parquet file that they become. whole: it is there already. Raises StudyError where the path
+    holds another study, or a part of this one without the folder of finished groups.
     """
 
     def __init__(self, study: Study, path: Path) -> None:
@@ -36,11 +37,17 @@ class Table:
         head = self.parts / "study.toml"
         if head.exists() and head.read_text(encoding="utf-8") != study.source:
             raise StudyError(f"{self.parts} holds what another study began: choose another path or remove it")
+        self.whole = path.exists() and not self.parts.exists()
+        if self.whole:
+            self._check_whole()
+            return
         self.parts.mkdir(parents=True, exist_ok=True)
         _replace(head, study.source.encode())
 
     def missing(self) -> list[Group]:
         """The groups that are not finished yet; what an interrupted write left is removed."""
+        if self.whole:
+            return []
         for left in self.parts.glob(".*.part"):
             left.unlink(missing_ok=True)
         return [group for group in self.study.groups() if not self._part(group).exists()]
@@ -56,6 +63,8 @@ class Table:
         import pyarrow as pa
         import pyarrow.parquet as parquet
 
+        if self.whole:
+            return len(self.study.groups())
         done = [self._part(group) for group in self.study.groups() if self._part(group).exists()]
         rows = [row for part in done for row in json.loads(part.read_text(encoding="utf-8"))]
         table = pa.Table.from_pylist(rows, schema=self._schema())
@@ -68,6 +77,17 @@ class Table:
         if len(done) == len(self.study.groups()):
             shutil.rmtree(self.parts)
         return len(done)
+
+    def _check_whole(self) -> None:
+        import pyarrow.parquet as parquet
+
+        held = parquet.read_table(self.path, columns=["prompt", "seed"]).to_pylist()
+        there = {(row["prompt"], row["seed"]) for row in held}
+        if len(there) < len(self.study.groups()):
+            raise StudyError(
+                f"{self.path} holds {len(there)} of {len(self.study.groups())} groups, and {self.parts}, "
+                "from which it would go on, is gone: choose another path"
+            )
 
     def _part(self, group: Group) -> Path:
         return self.parts / f"{group.number:06d}.json"

@@ -23,7 +23,7 @@ from torch import Tensor
 from lib_unet_viz.capture.request import Call, Capture, Row
 from lib_unet_viz.capture.request import estimate as estimate_bytes
 from lib_unet_viz.hosts.diffusers.models import LoadError, load, load_demo
-from lib_unet_viz.hosts.diffusers.schedule import Schedule
+from lib_unet_viz.hosts.diffusers.steps import Steps
 from lib_unet_viz.trace import Half
 from lib_unet_viz.unet import UNet, UnsupportedModelError
 
@@ -62,19 +62,19 @@ class UnsupportedPipelineError(UnsupportedModelError):
 class PipelineCalls:
     """Says what each U-Net call of a pipeline is; asked before the call, with the call's arguments.
 
-    None for what is no sampling step's first call; see `Schedule`.
+    None for what is no sampling step's first call; see `Steps`.
     """
 
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
-        self._schedule = Schedule(pipe)
+        self._steps = Steps(pipe)
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Call | None:
         sample: Tensor = args[0] if args else kwargs["sample"]
         if sample.dim() != 4:
             raise ValueError(f"the U-Net was called with {sample.dim()} axes: videos cannot be recorded")
         given = args[1] if len(args) > 1 else kwargs["timestep"]
-        place = self._schedule.place(float(torch.as_tensor(given).flatten()[0]))
+        place = self._steps.place(float(torch.as_tensor(given).flatten()[0]))
         if place is None:
             return None
         return Call(

@@ -10,7 +10,7 @@ from lib_unet_viz.sampling.schedule import sigma_of
 
 
 @dataclass(frozen=True)
-class Place:
+class Step:
     """A sampling step, from 0, of `total`; sigma as of `noise`."""
 
     step: int
@@ -18,7 +18,7 @@ class Place:
     sigma: float | None
 
 
-class Schedule:
+class Steps:
     """Finds the place of each call of a pipeline's runs.
 
     A sampling step of a second-order scheduler (Heun, DPM2, PNDM's start) has several calls: its first one
@@ -31,7 +31,7 @@ class Schedule:
         self._timesteps: Any = None
         self._first = self._last = 0
 
-    def place(self, timestep: float) -> Place | None:
+    def place(self, timestep: float) -> Step | None:
         """None for a further call of a step, and for a timestep that is not the scheduler's."""
         scheduler = self._pipe.scheduler
         index = self._index(scheduler, timestep)
@@ -50,7 +50,7 @@ class Schedule:
         whole = len(scheduler.timesteps) - self._first
         told = getattr(self._pipe, "_num_timesteps", None)
         calls = told if isinstance(told, int) and made < told < whole else whole
-        return Place(step, _steps(scheduler, calls), noise(scheduler, index, timestep))
+        return Step(step, _steps(scheduler, calls), noise(scheduler, index, timestep))
 
     def _index(self, scheduler: Any, timestep: float) -> int | None:
         """Of a call's timestep among the scheduler's. Where one occurs more than once, the scheduler's own
