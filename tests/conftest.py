@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ from torch import nn
 from lib_unet_viz.notation.tokens import BOS, BYTES, END_OF_WORD, EOS
 
 CONTEXT = 128
+WEBUIS = ("SD_WEBUI_URL", "SD_WEBUI_DIR", "FORGE_URL", "FORGE_DIR")
+# More than a thousand tests that only a webui can answer: without one they are not even collected.
+collect_ignore = [] if any(map(os.environ.get, WEBUIS)) else ["webui"]
 MERGES = ["r e", "re d</w>", "c i", "ci r", "cir c", "l e</w>", "circ le</w>"]
+
+
+def pytest_report_header() -> list[str]:
+    """Says so where tests are left out."""
+    return [f"tests/webui is left out: none of {', '.join(WEBUIS)} is set"] if collect_ignore else []
 
 
 @pytest.fixture(autouse=True)
