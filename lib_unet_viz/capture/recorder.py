@@ -14,7 +14,6 @@ byte. What goes wrong in a hook ends the recording with a note, and the run goes
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from threading import get_ident
 from types import TracebackType
 from typing import Any
@@ -24,7 +23,7 @@ from torch import nn
 from lib_unet_viz.capture.hooks import AttentionTap, FeatureTap, Tap
 from lib_unet_viz.capture.recording import Recording
 from lib_unet_viz.capture.request import BudgetError, Call, Calls, Capture, Row, estimate, listed
-from lib_unet_viz.capture.runtime import is_compiled, uncompiled
+from lib_unet_viz.capture.runtime import Hooks, is_compiled, uncompiled
 from lib_unet_viz.trace import Pass, Trace
 from lib_unet_viz.unet import UNet
 
@@ -91,7 +90,7 @@ class Recorder:
         if features is not None:
             self._taps.append(FeatureTap(features, self.unet, self._recording))
         self._taps += [AttentionTap(capture, self.unet, self._recording) for capture in self._attention]
-        self._hooks = ExitStack()
+        self._hooks = Hooks()
         self._asked, self._followed = 0, False
         self._totals: dict[Pass, int] = {}
         self._evaluated: dict[Pass, set[int]] = {}  # steps from 1
@@ -103,7 +102,10 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.remove()
+        try:
+            self.remove()
+        finally:
+            self._hooks.close()
         self.finish(check=kind is None)
 
     def install(self) -> None:
@@ -112,7 +114,7 @@ class Recorder:
         """
         module = self.unet.module
         self._recording.thread = get_ident()
-        with ExitStack() as hooks:
+        with Hooks() as hooks:
             if is_compiled(module):
                 hooks.enter_context(uncompiled(module))
                 self._recording.note(_COMPILED)
@@ -125,8 +127,10 @@ class Recorder:
 
     def remove(self) -> None:
         """Take the hooks off."""
-        self._hooks.close()
-        self._recording.guarded(self._after)()
+        try:
+            self._hooks.close()
+        finally:
+            self._recording.guarded(self._after)()
 
     def follow(self, unet: UNet) -> None:
         """Go on with another U-Net of the same run, such as a refiner's; hooks must be off.

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from threading import get_ident
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+_T = TypeVar("_T")
+
+
+class Hooks(ExitStack):
+    """Hooks that are taken off together; a fault in the midst, or Ctrl-C, is raised when all are off."""
+
+    def enter_context(self, cm: AbstractContextManager[_T]) -> _T:
+        if isinstance(cm, RemovableHandle):
+            self.callback(cm.remove)  # tried again where a fault comes before the hook is off
+        return super().enter_context(cm)
+
+    def close(self) -> None:
+        with self:  # takes off what a fault leaves on
+            super().close()
 
 
 def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,14 +12,13 @@ probabilities of the context that was let in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
-from lib_unet_viz.capture.runtime import in_this_thread, uncompiled
+from lib_unet_viz.capture.runtime import Hooks, in_this_thread, uncompiled
 from lib_unet_viz.unet import AttentionSite, UNet
 
 Part = Literal["k", "v", "kv"]  # kv: both at once, of a model with fused projections
@@ -55,11 +54,11 @@ class Contexts:
         self._provide = provide
         self._transform = transform
         self._given: Mapping[str, Tensor] = {}
-        self._hooks = ExitStack()
+        self._hooks = Hooks()
 
     def __enter__(self) -> Contexts:
         module = self.unet.module
-        with ExitStack() as hooks:
+        with Hooks() as hooks:
             hooks.enter_context(uncompiled(module))
             hooks.callback(self._after)
             before, after = in_this_thread(self._before), in_this_thread(self._after)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 
 from lib_unet_viz.attention import probabilities, split_heads
 from lib_unet_viz.capture.request import Call, Calls, Row
-from lib_unet_viz.capture.runtime import in_this_thread, uncompiled
+from lib_unet_viz.capture.runtime import Hooks, in_this_thread, uncompiled
 from lib_unet_viz.editing.alignment import Alignment, Window, Windows, within
 from lib_unet_viz.editing.local_blend import Blend, LocalBlend
 from lib_unet_viz.editing.mixing import Mixing, Parts, attended
@@ -89,7 +88,7 @@ class Editing:
     def __init__(self, unet: UNet | nn.Module, plan: Plan, *, calls: Calls, repeats: bool = False) -> None:
         self.plan = plan
         self._calls, self._repeats = calls, repeats
-        self._hooks = ExitStack()
+        self._hooks = Hooks()
         self._call: Call | None = None
         self._pairs: list[_Pair] = []
         self._parts: dict[str, Parts] = {}
@@ -122,7 +121,7 @@ class Editing:
     def install(self) -> None:
         """Put the hooks on. A host that knows when its U-Net works may do so time and again."""
         module = self.unet.module
-        with ExitStack() as hooks:
+        with Hooks() as hooks:
             hooks.enter_context(uncompiled(module))
             hooks.callback(self._end)
             before, after = in_this_thread(self._begin), in_this_thread(self._end)
