@@ -266,11 +266,12 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="Build the page on a stand-in model; with --port, serve it.")
     parser.add_argument("--port", type=int)
+    parser.add_argument("--host", help="other than this machine alone")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds that each step takes longer")
     arguments = parser.parse_args()
     blocks = page.build(StandIn(arguments.pause), edit=edit)  # type: ignore[arg-type]
     if arguments.port is not None:
-        page.serve(blocks, port=arguments.port)
+        page.serve(blocks, host=arguments.host, port=arguments.port)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 from PIL import Image
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from lib_unet_viz.app.txt2img import Txt2Img
 from lib_unet_viz.demo import scenes
+from lib_unet_viz.drawing.pictures import MOST_BYTES
 from lib_unet_viz.hosts.diffusers.edit import edit
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui.edit_tab import Edit
@@ -30,6 +33,7 @@ LINE = (
     "and what every block held at every step."
 )
 HOST = "127.0.0.1"
+LOOPBACK = (HOST, "localhost")
 EXAMPLE_SEEDS = (3, 8, 14, 21)
 
 
@@ -56,23 +60,30 @@ def build(pipeline: Pipeline, *, edit: Callable[..., Edited] = edit) -> Any:
 
 
 def launch(
-    model: str | None = None, host: str = HOST, port: int | None = None, *, browser: bool = False
+    model: str | None = None, host: str | None = None, port: int | None = None, *, browser: bool = False
 ) -> None:
     """Load a model (None: the bundled one) and serve the page until interrupted.
 
-    port: None takes the first free one from 7860. browser: open the page. Raises LoadError where the model
-    cannot be loaded, UnsupportedModelError where it has no U-Net.
+    host, port: as of `serve`. browser: open the page. Raises LoadError where the model cannot be loaded,
+    UnsupportedModelError where it has no U-Net.
     """
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
     serve(build(Pipeline.load(model)), host=host, port=port, browser=browser)
 
 
-def serve(blocks: Any, *, host: str = HOST, port: int | None = None, browser: bool = False) -> None:
-    """Serve a page that `build` made, until interrupted."""
+def serve(blocks: Any, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
+    """Serve a page that `build` made, until interrupted.
+
+    host: None serves this machine alone, and refuses requests whose Host header names another one: so does a
+    web site whose name is made to point here (DNS rebinding). port: None takes the first free one from 7860.
+    """
     start = blocks.launch
-    differing = ui.known(start, **_looks(), ssr_mode=False, footer_links=[], show_api=False, show_tips=False)
-    start(server_name=host, server_port=port, inbrowser=browser, share=False, show_error=True, **differing)
+    guards = [] if host else [Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK, www_redirect=False)]
+    options: dict[str, Any] = {"share": False, "show_error": True, "app_kwargs": {"middleware": guards}}
+    options |= ui.known(start, **_looks(), max_file_size=MOST_BYTES, ssr_mode=False, footer_links=[])
+    options |= ui.known(start, show_api=False, show_tips=False)
+    start(server_name=host or HOST, server_port=port, inbrowser=browser, **options)
 
 
 def _examples() -> list[tuple[Image.Image, str]]:

@@ -1,0 +1,90 @@
+"""Requests to the page that a browser sends for somebody else, or that are too large, by HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lib_unet_viz.drawing.pictures import MOST_BYTES
+
+pytest.importorskip("gradio")
+
+STANDIN = Path(__file__).parents[1] / "standin.py"
+LATEST = 120  # seconds until a page has to be there
+
+
+@contextmanager
+def served(*options: str) -> Iterator[int]:
+    """The port of a page on the stand-in."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page = subprocess.Popen([sys.executable, str(STANDIN), "--port", str(port), *options])
+    try:
+        end = time.monotonic() + LATEST
+        while True:
+            assert page.poll() is None, "the page ended"
+            assert time.monotonic() < end, "the page did not start"
+            try:
+                asked(port, "127.0.0.1")
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.2)
+        yield port
+    finally:
+        page.terminate()
+        page.wait()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with served() as found:
+        yield found
+
+
+def asked(port: int, host: str, path: str = "/config") -> int:
+    """The status of an answer to a request with this Host header."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.putrequest("GET", path, skip_host=True)
+        connection.putheader("Host", host)
+        connection.endheaders()
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/config"])
+def test_the_page_answers_to_loopback_names_only(port: int, path: str) -> None:
+    for host in ("127.0.0.1", f"127.0.0.1:{port}", "localhost", f"LOCALHOST:{port}"):
+        assert asked(port, host, path) == 200, host
+    foreign = ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "localhost.evil.example")
+    for host in (*foreign, "www.localhost", "192.168.0.1", "0.0.0.0", "127.0.0.1@evil.example", ""):
+        assert asked(port, host, path) == 400, host
+
+
+def test_where_a_host_was_asked_for_other_names_are_served() -> None:
+    with served("--host", "127.0.0.1") as port:
+        assert asked(port, "lab.example") == 200
+
+
+@pytest.mark.parametrize(("size", "status"), [(1000, 200), (MOST_BYTES + 1, 413)])
+def test_uploads_are_bounded(port: int, size: int, status: int) -> None:
+    head = '--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    body = head.encode() + b"\0" * size + b"\r\n--x--\r\n"
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(
+            "POST", "/gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=x"}
+        )
+        assert connection.getresponse().status == status
+    finally:
+        connection.close()
