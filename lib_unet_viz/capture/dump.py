@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from lib_unet_viz.capture import meta
 from lib_unet_viz.capture.request import BudgetError
 from lib_unet_viz.trace import AXES, AttentionMap, FeatureMap, Half, Key, Kind, Pass, Stored, Trace
 
@@ -174,6 +174,10 @@ def _head(path: Path, metadata: Mapping[str, str], names: list[str]) -> dict[str
         raise DumpError(f"{path}: its meta is no object, or its notes and maps are no lists")
     if not all(isinstance(each, kind) for name, kind in kinds.items() for each in head[name]):
         raise DumpError(f"{path}: its notes are no texts, or its maps no objects")
+    try:
+        meta.check(head["meta"])
+    except meta.MetaError as error:
+        raise DumpError(f"{path}: of its meta, {error}") from error
     return cast("dict[str, Any]", head)
 
 
@@ -204,9 +208,6 @@ def _add(trace: Trace, path: Path, file: Any, entry: Mapping[str, Any]) -> None:
         raise DumpError(f"{path}: the entry {some} cannot be read ({str(error)[:200]})") from error
 
 
-_BLOCK = re.compile(r"(IN|M|OUT)\d\d")
-
-
 def _key(entry: Mapping[str, Any]) -> Key:
     """A map's key, each label of which is what it may be: names of files are made of them."""
     words = {"what": tuple(AXES), "kind": (None, *get_args(Kind)), "half": get_args(Half)}
@@ -218,7 +219,7 @@ def _key(entry: Mapping[str, Any]) -> Key:
         value, optional = entry[label], label in ("layer", "step")
         if not (value is None and optional) and not (type(value) is int and least <= value <= 10**6):
             raise ValueError(f"{label} is no number from {least} on")
-    if not isinstance(entry["block"], str) or not _BLOCK.fullmatch(entry["block"]):
+    if not isinstance(entry["block"], str) or not meta.BLOCK.fullmatch(entry["block"]):
         raise ValueError("block is no block's name, such as IN04")
     labels = {label: entry[label] for label in Key.__dataclass_fields__}
     return Key(**{**labels, "step": None if labels["step"] is None else labels["step"] - 1})

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from lib_unet_viz.cli.parser import parse
+from lib_unet_viz.cli.report import printable
 from lib_unet_viz.notation.specs import SpecError
 
 __all__ = ["main"]
@@ -61,5 +62,5 @@ def _spec_message(name: str, error: SpecError) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{printable(message)}\n")
     return code

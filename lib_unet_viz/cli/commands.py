@@ -247,4 +247,4 @@ def _json(values: Any) -> str:
 
 
 def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{report.printable(text)}\n")

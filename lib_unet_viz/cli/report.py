@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lib_unet_viz.trace import FeatureMap, Trace
     from lib_unet_viz.unet import Block
+
+
+def printable(text: str) -> str:
+    """The text as a terminal may get it: whatever could steer one is written as its code, such as \\u001b.
+
+    JSON stays JSON.
+    """
+    return "".join(
+        json.dumps(c)[1:-1] if c != "\n" and unicodedata.category(c) in _STEERING else c for c in text
+    )
+
+
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def block(found: Block, latent: tuple[int, int]) -> dict[str, Any]:
@@ -45,6 +60,7 @@ def text(trace: Trace) -> str:
         run.append(("picture", f"{trace.picture.width} x {trace.picture.height}"))
     run.append(("maps", f"{len(trace.features) + len(trace.attention)}, {trace.nbytes / 1e6:.1f} MB"))
     run += [("note", note) for note in trace.notes]
+    run = [(name, value.replace("\n", "\\n")) for name, value in run]
     return "\n".join([_columns(run), "", _columns(_groups(trace))]).rstrip()
 
 

@@ -30,6 +30,7 @@ _NARROWEST = 460
 _LARGEST_CELL, _SMALLEST_LABELLED_CELL = 320, 24
 _LONGEST_LABEL = 150
 _BAR = (300, 12)
+MOST_PIXELS, LONGEST_SIDE = 2**27, 2**17  # of a grid
 
 
 def montage(
@@ -48,7 +49,7 @@ def montage(
     whole, if need be upright, up to a length at which it ends in an ellipsis. Small cells are enlarged by a
     whole factor. gap: pixels between cells. caption: its first line is the title. colorbar: whose colours
     these are.
-    ValueError on no cells, or on a wrong number of labels.
+    ValueError on no cells, on a wrong number of labels, or on a grid that is too large.
     """
     if cells.ndim != 4 or cells.shape[3] != 3 or 0 in cells.shape:
         raise ValueError(f"cells of shape {cells.shape}; expected (n, y, x, 3), none of them 0")
@@ -57,10 +58,12 @@ def montage(
     rows = math.ceil(n / columns)
     _check(column_labels, columns, "column")
     _check(row_labels, rows, "row")
+    check_size(n, (height, width), columns=columns, gap=gap)
     upright, scale = _fit_columns(column_labels, columns=columns, width=width, gap=gap)
     scale = max(scale, _scale(columns, (height, width), gap))
     if row_labels:
         scale = max(scale, math.ceil(LABEL.height / height))
+    check_size(n, (height * scale, width * scale), columns=columns, gap=gap)
     grid = _grid(cells, columns=columns, scale=scale, gap=gap)
     top = _column_masks(column_labels, upright=upright, width=width * scale)
     left = [LABEL.mask(LABEL.fit(label, _LONGEST_LABEL)) for label in row_labels]
@@ -78,6 +81,16 @@ def page_columns(n: int, cell: tuple[int, int]) -> int:
 def _check(labels: Sequence[str], expected: int, what: str) -> None:
     if labels and len(labels) != expected:
         raise ValueError(f"{len(labels)} {what} labels for {expected} {what}s")
+
+
+def check_size(n: int, cell: tuple[int, int], *, columns: int, gap: int = 1) -> None:
+    """Refuse, by a ValueError, what would take gigabytes to draw: n cells of (height, width)."""
+    height, width = math.ceil(n / columns) * (cell[0] + gap), columns * (cell[1] + gap)
+    if max(height, width) > LONGEST_SIDE or height * width > MOST_PIXELS:
+        raise ValueError(
+            f"a sheet of {height} x {width} pixels is too large to draw; allowed: {LONGEST_SIDE} a side and "
+            f"{MOST_PIXELS} in all"
+        )
 
 
 def _scale(columns: int, cell: tuple[int, int], gap: int) -> int:

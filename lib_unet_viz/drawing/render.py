@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lib_unet_viz.drawing.color import Bytes, Colorizer, Colormap, average
-from lib_unet_viz.drawing.montage import BACKGROUND, montage, page_columns
+from lib_unet_viz.drawing.montage import BACKGROUND, check_size, montage, page_columns
 from lib_unet_viz.drawing.norm import finite, number
 from lib_unet_viz.notation import tokens
 
@@ -74,6 +74,8 @@ def render(trace: Trace, colorizer: Colorizer, *, average: str | None = None) ->
 
 
 def _rendered(trace: Trace, item: FeatureMap, sheet: _Sheet, colorizer: Colorizer) -> Rendered:
+    count, height, width = sheet.planes.shape
+    check_size(count, (height, width), columns=sheet.columns)
     caption = f"{_title(trace, item)}\n{sheet.contents}, {_range(sheet.planes)}"
     fitted = colorizer.fit(sheet.planes)
     image = montage(

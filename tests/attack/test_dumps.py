@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from lib_unet_viz.capture.dump import DumpError, load_trace, save_trace
@@ -26,7 +29,11 @@ HOSTILE: tuple[Any, ...] = (
 
 @pytest.fixture(scope="module")
 def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    trace = Trace(meta={"prompt": "a cat", "tokens": {"cond": ["a</w>", "cat</w>"]}, "steps": 2})
+    meta: dict[str, Any] = {"prompt": "a cat", "negative": "", "seed": 3, "cfg": 7.5, "model": "some"}
+    meta |= {"blocks": ["IN04", "M00"], "steps": 2, "sigmas": [1.0, None], "size": [4, 4]}
+    meta |= {"tokens": {"cond": ["a</w>", "cat</w>"]}, "picture_size": [32, 32], "timestep": [250]}
+    meta["tokens_by_block"] = {"M00": {"cond": ["a</w>", "dog</w>"]}}
+    trace = Trace(meta=meta, notes=["a note"], picture=Image.new("RGB", (32, 32)))
     trace.features.add(FeatureMap(Key("IN04", "features", step=0), torch.rand(2, 4, 4), 1.0))
     key = Key("M00", "QK", layer=0, kind="cross", step=1)
     trace.attention.add(AttentionMap(key, torch.rand(1, 2, 2, 2), 0.5))
@@ -66,21 +73,86 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Any:
         yield from places(inner, (*path, name))
 
 
-def test_headers_in_which_anything_stands_for_anything(dump: Path, tmp_path: Path) -> None:
-    tensors, good = parts(dump)
-    where = [place for place in places(good["head"]) if place and place[0] != "meta"]
-    count = 0
+def hostile(
+    tensors: dict[str, torch.Tensor], good: dict[str, Any], path: Path, section: str
+) -> Iterator[Any]:
+    """`path` as dumps in which anything stands for each part of a section; yields what stands where."""
+    where = [place for place in places(good["head"]) if place and (place[0] == "meta") == (section == "meta")]
     for place, value in itertools.product(where, HOSTILE):
         head = copy.deepcopy(good["head"])
         inner = head
         for name in place[:-1]:
             inner = inner[name]
         inner[place[-1]] = value
-        path = tmp_path / "hostile.safetensors"
         save_file(tensors, path, metadata={good["entry"]: json.dumps(head)})
+        yield place, value
+
+
+def test_headers_in_which_anything_stands_for_anything(dump: Path, tmp_path: Path) -> None:
+    tensors, good = parts(dump)
+    path = tmp_path / "hostile.safetensors"
+    count = 0
+    for _ in hostile(tensors, good, path, "maps"):
         read_all(path)
         count += 1
     assert count > 500
+
+
+def test_meta_in_which_anything_stands_for_anything(
+    dump: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors, good = parts(dump)
+    path, folder, count = tmp_path / "hostile.safetensors", str(tmp_path / "out"), 0
+    for _ in hostile(tensors, good, path, "meta"):
+        read_all(path)
+        for command in (["show", "--json"], ["show"], ["maps", "--out", folder], ["render", "--out", folder]):
+            code = main([command[0], str(path), *command[1:]])
+            said = capsys.readouterr()
+            assert code in (0, 2)
+            assert "--debug" not in said.err  # which is what an error that nobody foresaw says
+            assert len(said.err) < 1500
+            assert "\x1b" not in said.out + said.err
+            count += 1
+    assert count > 900
+
+
+def test_what_steers_a_terminal_is_shown_as_its_code(
+    dump: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors, good = parts(dump)
+    steering = "red\x1b[31m \x9b2J \u202egnihton \U000e0041\r\nnote  all is well 猫"
+    good["head"]["meta"] |= {"prompt": steering, "unknown": steering}
+    good["head"]["notes"] = [steering]
+    path = tmp_path / "hostile.safetensors"
+    save_file(tensors, path, metadata={good["entry"]: json.dumps(good["head"])})
+    for command in (["show"], ["show", "--json"], ["render", "--out", str(tmp_path / "out")]):
+        assert main([command[0], str(path), *command[1:]]) == 0
+        said = capsys.readouterr().out
+        assert not {*"\x1b\x9b\u202e\U000e0041\r"} & {*said}
+        assert "猫" in said
+        assert "\\u001b[31m" in said
+        if command == ["show", "--json"]:
+            assert json.loads(said)["meta"]["prompt"] == steering
+        elif command == ["show"]:
+            assert not [line for line in said.splitlines() if line.startswith("note  all")]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 200_000), (1, 200_000, 1), (200_000, 1, 1), (40_000, 60, 60)])
+def test_what_would_take_gigabytes_to_draw_is_refused_or_small(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: tuple[int, int, int]
+) -> None:
+    trace = Trace()
+    trace.features.add(
+        FeatureMap(Key("IN04", "features", step=0), torch.zeros(shape, dtype=torch.float16), 1.0)
+    )
+    path = save_trace(trace, tmp_path / "large")
+    tracemalloc.start()
+    code = main(["render", str(path), "--out", str(tmp_path / "out")])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert code == 0 or "is too large to draw" in capsys.readouterr().err
+    assert most < 1.2e9
+    assert code == 2 or (tmp_path / "out" / "IN04-features-step001.png").exists()
 
 
 def test_truncations_and_flips(dump: Path, tmp_path: Path) -> None:
