@@ -94,6 +94,21 @@ def test_nothing_changed_is_drawn_too() -> None:
     assert module.comparison(trace(1), trace(1)).width > 100
 
 
+@pytest.mark.parametrize("method", ["White/Black", "Red/Blue"])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_counted_and_the_rest_is_drawn(method: Any, wrong: float) -> None:
+    before, after = trace(1), trace(2)
+    for each in (before, after):
+        each.features[0].data[0, 0, 0] = wrong  # in both: infinity less infinity is NaN
+    changed = difference(before, after)
+    settings = DifferenceSettings(enabled=True, blocks="IN00", color=ColorSettings(method=method))
+    [sheet] = module.feature_sheets(changed, settings)
+    assert "(1 not finite)" in sheet.caption
+    rest = changed.features[0].numpy().copy()
+    rest[0, 0, 0] = 0
+    assert module.centered(settings.color, changed.features[0]).maximum == float(np.abs(rest).max())
+
+
 def test_what_only_one_of_them_holds_is_noted() -> None:
     found = difference(trace(1, blocks=("IN00", "IN01")), trace(2))
     assert [item.key.block for item in found.features] == ["IN00"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib_unet_viz.maps import strength
+from lib_unet_viz.maps import self_attention, soundness, strength
 from lib_unet_viz.maps import words as heatmap
 from lib_unet_viz.trace import AttentionMap, AttentionMaps, Key, Selection, Trace
 
@@ -127,6 +127,7 @@ def test_a_word_that_stands_out_is_strong_and_others_come_last() -> None:
     assert strength.is_weak(found["a"], list(found.values()))
 
 
+<<<<<<< HEAD
 def test_layers_of_two_sizes_by_one_name_have_a_strength() -> None:
     """As a refiner's, whose steps follow those of the base model."""
     items = [
@@ -135,3 +136,60 @@ def test_layers_of_two_sizes_by_one_name_have_a_strength() -> None:
     ]
     items[1].data[0, 1, 2, 5] = 0.7
     assert strength.strengths(items)[1] == pytest.approx(0.5 * 63 / 64)
+=======
+@pytest.mark.parametrize("method", heatmap.METHODS)
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+def test_a_head_that_holds_nan_is_left_out(method: heatmap.Method, wrong: float) -> None:
+    broken, without = trace(), trace()
+    for item in broken.attention.all(block="OUT11"):
+        item.data[1, 3, 2, 2] = wrong
+    heads = AttentionMaps(
+        AttentionMap(item.key, item.data[:1] if item.key.block == "OUT11" else item.data, 1.0)
+        for item in without.attention
+    )
+    best = Key(block="IN02", what="QK", layer=0, kind="cross", step=0)
+    for attention in (broken.attention, heads):
+        attention.add(AttentionMap(best, trace().attention[0].data, 1.0))
+    found = heatmap.word_maps(broken, method=method)
+    expected = heatmap.word_maps(replace(without, attention=heads), method=method)
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.unit(), two.unit(), atol=1e-5)
+        assert one.strength == pytest.approx(two.strength)
+        assert np.ptp(one.values) > 0
+
+
+def test_a_step_that_holds_nan_is_left_out_of_its_head_alone() -> None:
+    broken = trace(steps=3)
+    layer = broken.attention.all(block="OUT11")
+    one_step = layer[1].data.clone()
+    layer[1].data[0] = float("nan")
+    same = [item.data if at != 1 else one_step for at, item in enumerate(layer)]
+    whole = torch.stack([same[0][0] + same[2][0], sum(same)[1]])
+    whole[0] *= 3 / 2
+    only = replace(broken, attention=AttentionMaps(layer))
+    [found] = heatmap.word_maps(only, {"red": [1]}, method="daam")
+    np.testing.assert_allclose(found.values, whole.mean(0)[1].numpy(), rtol=1e-5)
+
+
+def test_nan_in_self_attention_is_left_out() -> None:
+    recorded, places = trace(), torch.rand(1, 24, 6, 4)
+    recorded.attention.add(AttentionMap(Key(block="OUT11", what="QK", layer=0, kind="self"), places))
+    before = heatmap.word_maps(recorded)
+    broken = torch.full_like(places, float("nan"))
+    recorded.attention.add(AttentionMap(Key(block="OUT10", what="QK", layer=0, kind="self"), broken))
+    after = heatmap.word_maps(recorded)
+    for one, two in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one.values, two.values)
+    with pytest.raises(ValueError, match="of this place is NaN"):
+        self_attention.look(recorded, (0, 0), site="OUT10.0")
+    assert "heads of 1 of 8 maps (1 of OUT10.0 self QK" in soundness.describe(recorded.attention)
+
+
+def test_attention_that_is_nan_throughout_is_refused_in_words() -> None:
+    recorded = trace()
+    for item in recorded.attention:
+        item.data.fill_(float("nan"))
+    for method in ("informed", "daam", "vxa"):
+        with pytest.raises(ValueError, match="maps of attention hold NaN"):
+            heatmap.word_maps(recorded, method=method)  # type: ignore[arg-type]
+>>>>>>> fa30496 (NaN is counted, named, and left out of what is averaged)

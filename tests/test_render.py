@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFont
 
 from lib_unet_viz.drawing import lettering
-from lib_unet_viz.drawing.color import ColorError, Colorizer, Colormap, Linear
+from lib_unet_viz.drawing.color import ColorError, Colorizer, Colormap, Linear, average
 from lib_unet_viz.drawing.lettering import Lettering
 from lib_unet_viz.drawing.montage import BACKGROUND, LABEL, LINES, MARGIN, page_columns
 from lib_unet_viz.drawing.render import (
@@ -242,6 +242,18 @@ def test_not_finite_values_are_told() -> None:
     broken = Trace()
     broken.features.add(FeatureMap(Key("IN00", "features", step=0), data))
     assert "(1 not finite)" in render(broken, Colorizer())[0].caption
+
+
+@pytest.mark.parametrize(("how", "expected"), [("mean", 1.0), ("1-norm", 1.0), ("2-norm", 1.0)])
+@pytest.mark.parametrize("wrong", [float("inf"), float("nan")])
+def test_averages_leave_out_what_is_not_finite(how: str, expected: float, wrong: float) -> None:
+    data = torch.ones(2, 2, 2)
+    data[0, 0, 0] = wrong
+    assert average(data.numpy(), how)[0, 0, 0] == expected
+    broken = Trace()
+    broken.features.add(FeatureMap(Key("IN00", "features", step=0), data))
+    [sheet] = render(broken, Colorizer(), average=how)
+    assert f"{how} over 2 channels (not finite and left out: 1)" in sheet.caption
 
 
 def test_steps_of_one_map_come_together_in_order() -> None:

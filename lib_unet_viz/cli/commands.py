@@ -131,8 +131,8 @@ def render(options: Namespace) -> None:
 
 def maps(options: Namespace) -> None:
     """Words and places of a dump."""
-    for heat in maps_module.write(options):
-        say(f"{heat.word}: strength {heat.strength:.2f}")
+    for line in maps_module.write(options):
+        say(line)
     say(f"{options.out}{'' if str(options.out).endswith('/') else '/'}")
 
 

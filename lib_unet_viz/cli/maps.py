@@ -10,7 +10,7 @@ from lib_unet_viz.drawing import labels, naming, sheets
 from lib_unet_viz.drawing.render import save_png
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.maps import open_vocabulary as asking
-from lib_unet_viz.maps import segmentation
+from lib_unet_viz.maps import segmentation, soundness
 from lib_unet_viz.maps import words as heatmap
 from lib_unet_viz.notation import tokens
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from lib_unet_viz.trace import Trace
 
 
-def write(options: Namespace) -> list[heatmap.HeatMap]:
-    """The pictures asked for, as files of the folder `options.out`; the words' maps."""
+def write(options: Namespace) -> list[str]:
+    """The pictures asked for, as files of the folder `options.out`; lines that say what is in them."""
     dump = files.dump(options.dump).view(files.selection(options))
     if options.ask is not None:
         dump = asking.ask(dump, Pipeline.load(options.model), options.ask)
@@ -35,7 +35,9 @@ def write(options: Namespace) -> list[heatmap.HeatMap]:
             save_png(sheets.components_picture(dump), folder / "components.png")
         if options.segments:
             save_png(sheets.segments_picture(dump), folder / "segments.png")
-    return heats
+    left_out = soundness.describe(item for item in dump.attention if item.key.what == "QK")
+    lines = [f"{heat.word}: strength {heat.strength:.2f}" for heat in heats]
+    return [*([f"note: {left_out}"] if left_out else []), *lines]
 
 
 def _words(dump: Trace, options: Namespace, folder: Path) -> list[heatmap.HeatMap]:

@@ -256,11 +256,19 @@ TRANSFORMS: Mapping[Transform, Callable[[ColorSettings], Norm]] = {
 
 
 def average(planes: NDArray[Any], how: str = "mean", *, axis: int = 0) -> Floats:
-    """(n, y, x) -> (1, y, x): the mean, the 1-norm (sum of |v|) or the 2-norm (root of the sum of v²)."""
-    values = finite(planes)
+    """(n, y, x) -> (1, y, x): the mean, the 1-norm (sum of |v|) or the 2-norm (root of the sum of v²).
+
+    Values that are not finite are left out.
+    """
+    values: Floats = np.asarray(planes, dtype=np.float32)
+    good = np.isfinite(values)
+    values = values if good.all() else np.where(good, values, np.float32(0))
     found: Floats
-    if how == "mean":
+    if how == "mean" and good.all():
         found = values.mean(axis=axis, keepdims=True, dtype=np.float32)
+    elif how == "mean":
+        count = np.maximum(good.sum(axis=axis, keepdims=True), 1)
+        found = (values.sum(axis=axis, keepdims=True, dtype=np.float32) / count).astype(np.float32)
     elif how == "1-norm":
         found = np.abs(values).sum(axis=axis, keepdims=True, dtype=np.float32)
     elif how == "2-norm":

@@ -19,7 +19,7 @@ from PIL import Image
 
 from lib_unet_viz.drawing import sheets
 from lib_unet_viz.drawing.montage import montage
-from lib_unet_viz.drawing.norm import number
+from lib_unet_viz.drawing.norm import finite, number
 from lib_unet_viz.drawing.render import Rendered
 from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.notation.specs import HasLayout, Layout
@@ -129,7 +129,7 @@ def centered(color: ColorSettings, item: FeatureMap) -> ColorSettings:
     """
     if not color.transform.startswith("Auto"):
         return color
-    largest = float(np.abs(item.numpy()).max()) or 1.0
+    largest = float(np.abs(finite(item.numpy())).max()) or 1.0
     low = 0.0 if color.method == "White/Black" else -largest
     return replace(color, transform="Linear", minimum=low, maximum=largest)
 
@@ -158,7 +158,8 @@ def _differences(before: Iterable[M], after: Iterable[M], notes: list[str], *, a
         other = there.get(place)
         if other is None or other.shape != item.shape:
             continue
-        values = item.numpy() - other.numpy()
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinities stay what they are
+            values = item.numpy() - other.numpy()
         yield _like(item, item.key, np.abs(values) if absolute else values)
     unmatched = [
         str(place)

@@ -110,9 +110,19 @@ def _title(trace: Trace, item: FeatureMap) -> str:
 
 def _range(planes: Floats) -> str:
     known = finite(planes)
-    wrong = planes.size - int(np.isfinite(planes).sum())
+    wrong = _not_finite(planes)
     note = f" ({wrong} not finite)" if wrong else ""
     return f"values {number(float(known.min()))} to {number(float(known.max()))}{note}"
+
+
+def _not_finite(values: Floats) -> int:
+    return values.size - int(np.isfinite(values).sum())
+
+
+def _averaged(how: str, over: str, data: Floats) -> str:
+    """What was averaged, and how much of it was left out."""
+    wrong = _not_finite(data)
+    return f"{how} over {over}" + (f" (not finite and left out: {wrong})" if wrong else "")
 
 
 def _token_labels(trace: Trace, item: AttentionMap) -> list[str]:
@@ -132,7 +142,7 @@ def _feature_sheet(item: FeatureMap, how: str | None) -> _Sheet:
     count, height, width = data.shape
     size = f"{height} x {width}"
     if how is not None:
-        return _Sheet(average(data, how), 1, (), (), f"{how} over {count} channels, {size}")
+        return _Sheet(average(data, how), 1, (), (), f"{_averaged(how, f'{count} channels', data)}, {size}")
     columns = page_columns(count, (height, width))
     firsts = [f"{first}" for first in range(0, count, columns)]
     return _Sheet(data, columns, (), firsts, f"{_count(count, 'channel')}, {size}")
@@ -162,7 +172,7 @@ def _token_sheet(item: AttentionMap, data: Floats, how: str | None, labels: Sequ
     rows = [f"head {head}" for head in range(heads)]
     who = "mean over heads" if heads == 1 and item.key.step is None else _count(heads, "head")
     if how is not None:
-        data, rows, who = average(data, how), [], f"{how} over {who}"
+        data, rows, who = average(data, how), [], _averaged(how, who, data)
     contents = f"{who}, {what}, {height} x {width}"
     names = labels if len(labels) == data.shape[1] else [f"{token}" for token in range(data.shape[1])]
     return _Sheet(
@@ -184,7 +194,7 @@ def _head_channel_sheet(data: Floats, how: str | None) -> _Sheet:
     if how is not None:
         names = [f"head {head}" for head in range(heads)]
         planes = average(data, how, axis=1).reshape(heads, height, width)
-        return _Sheet(planes, heads, names, (), f"{how} over the channels of {contents}")
+        return _Sheet(planes, heads, names, (), _averaged(how, f"the channels of {contents}", data))
     columns = max(c for c in range(1, min(count, _CHANNELS_IN_A_ROW) + 1) if count % c == 0)
     firsts = range(0, count, columns)
     rows = [f"head {head}" + f", {first}+" * (len(firsts) > 1) for head in range(heads) for first in firsts]

@@ -13,8 +13,8 @@ from lib_unet_viz.drawing.color import Colorizer, Colormap
 from lib_unet_viz.drawing.montage import BACKGROUND, BRIGHT, LABEL, montage
 from lib_unet_viz.drawing.norm import Linear
 from lib_unet_viz.drawing.render import COVER, FAINT, Rendered, grey, mask, overlay, render
-from lib_unet_viz.maps import segmentation, self_attention, strength
-from lib_unet_viz.maps.words import DEFAULT, HeatMap, Method, word_maps
+from lib_unet_viz.maps import segmentation, self_attention, soundness, strength
+from lib_unet_viz.maps.words import DEFAULT, HeatMap, Method, cross_maps, word_maps
 from lib_unet_viz.notation.specs import BlockSpec, StepSpec
 from lib_unet_viz.trace import (
     FIRST,
@@ -114,7 +114,7 @@ def word_sheet(
 
     AND sub-prompts follow each other, unless one is selected; weak words come last, and faint. one_scale: all
     words on the strongest one's scale. Raises ValueError where the trace has no cross-attention of what is
-    selected.
+    selected. The caption also names what is left out as it holds NaN.
     """
     side = _WORD_SIDE / max(picture.size)
     small = picture.convert("RGB").resize((round(picture.width * side), round(picture.height * side)))
@@ -128,6 +128,8 @@ def word_sheet(
     ]
     if not cells:
         raise ValueError("the prompt has no words to show")
+    left_out = soundness.describe(cross_maps(trace, selection=selection))
+    caption = "\n".join(part for part in (caption, left_out) if part)
     return montage(np.stack(cells), caption=caption, gap=_SPACE, colorbar=HEAT_BAR)
 
 

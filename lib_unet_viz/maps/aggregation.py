@@ -22,12 +22,13 @@ The last three refine where the trace holds self-attention of up to 32 x 32 posi
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, NoReturn, get_args
 
 import torch
 from torch.nn import functional
 
 from lib_unet_viz.attention import information
+from lib_unet_viz.maps.soundness import are_sound, sound
 from lib_unet_viz.settings import Method, Settings
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def aggregate(
     content: tokens that stand for text. looks: self-attention (query, key) between the positions of a grid of
     (height, width), whose rows sum to 1; without it nothing is refined.
 
-    Raises ValueError for an unknown method, or where the trace lacks the layer that `vxa_best` needs.
+    Heads that hold NaN or infinities at a step are left out of that step. Raises ValueError for an unknown
+    method, where the trace lacks the layer that `vxa_best` needs, or where no head is left.
     """
     maps = chosen(maps, method)
     if method in ALONE:
@@ -89,7 +91,8 @@ def chosen(maps: Sequence[AttentionMap], method: Method) -> list[AttentionMap]:
 
 def summed(maps: Sequence[AttentionMap]) -> Tensor:
     """Heads and steps summed, (token, y, x), of all layers of the first one's size."""
-    return torch.stack([item.data.float().sum(0) for item in maps if item.shape == maps[0].shape]).sum(0)
+    heads = [sound(item) for item in maps if item.shape == maps[0].shape]
+    return torch.stack([each.sum(0) for each in heads if len(each)] or _none_left(maps)).sum(0)
 
 
 def daam_layers(maps: Sequence[AttentionMap]) -> list[AttentionMap]:
@@ -164,9 +167,31 @@ def _refined(maps: Tensor, method: Method, looks: tuple[Tensor, tuple[int, int]]
 
 
 def _over_steps(maps: Sequence[AttentionMap]) -> dict[tuple[object, ...], Tensor]:
-    """Each layer's (head, token, y, x), summed over its steps; a refiner's are layers of their own."""
-    layers: dict[tuple[object, ...], Tensor] = {}
+    """Each layer's (head, token, y, x), summed over its steps; a refiner's are layers of their own.
+
+    What is left out of a head's steps is made up for by its others.
+    """
+    layers: dict[tuple[object, ...], list[AttentionMap]] = {}
     for item in maps:
-        site = (item.key.block, item.key.layer, item.shape)
-        layers[site] = layers[site] + item.data.float() if site in layers else item.data.float()
-    return layers
+        layers.setdefault((item.key.block, item.key.layer, item.shape), []).append(item)
+    summed = {site: _sum(items) for site, items in layers.items()}
+    return {site: each for site, each in summed.items() if len(each)} or _none_left(maps)
+
+
+def _sum(items: Sequence[AttentionMap]) -> Tensor:
+    """One layer's steps; heads without a sound step are not among them."""
+    good = torch.stack([are_sound(item.data) for item in items])  # step, head
+    total: Tensor | None = None
+    for item, heads in zip(items, good, strict=True):
+        data = item.data.float()
+        data = data if heads.all() else torch.where(heads[:, None, None, None], data, 0.0)
+        total = data if total is None else total + data
+    assert total is not None
+    if good.all():
+        return total
+    steps = good.sum(0)
+    return (total * (len(items) / steps.clamp(min=1))[:, None, None, None])[steps > 0]
+
+
+def _none_left(maps: Sequence[AttentionMap]) -> NoReturn:
+    raise ValueError(f"all {len(maps)} maps of attention hold NaN or infinities in each head")

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from lib_unet_viz.attention import mean_over_heads, split_heads
+from lib_unet_viz.maps.soundness import are_sound
 from lib_unet_viz.trace import FIRST, AttentionMap, AttentionMaps, Selection, Trace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lib_unet_viz.trace import Key
     from lib_unet_viz.unet import AttentionSite, UNet
 
@@ -43,12 +46,15 @@ def ask(trace: Trace, model: TextModel, text: str, *, selection: Selection = FIR
     if not text.strip():
         raise ValueError("nothing is asked: write a word or a phrase")
     trace = trace.view(selection)
-    queries = trace.attention.all(what="Q", kind="cross")
+    queries: Sequence[AttentionMap] = trace.attention.all(what="Q", kind="cross")
     if not queries:
         raise ValueError(
             f"the trace holds no queries (Q) of cross-attention of {selection}, so other words "
             "cannot be asked; record Q with cross-attention, or look again"
         )
+    queries = [item for item in queries if are_sound(item.data).any()]
+    if not queries:
+        raise ValueError("each head of the trace's queries (Q) holds NaN or infinities")
     sites = {(site.block, site.layer): site for site in model.unet.sites if site.kind == "cross"}
     keys: dict[Key, torch.Tensor] = {}
     sums: dict[Key, list[torch.Tensor]] = {}
@@ -83,5 +89,6 @@ def _keys(site: AttentionSite, context: torch.Tensor) -> torch.Tensor:
 def _attended(item: AttentionMap, site: AttentionSite, keys: torch.Tensor) -> torch.Tensor:
     """(head 1, token, y, x) of one step."""
     queries = item.data.float().flatten(2).transpose(1, 2)
-    mean = mean_over_heads(queries, keys, site.scale, tokens=None)
+    good = are_sound(queries)
+    mean = mean_over_heads(queries[good], keys[good], site.scale, tokens=None)
     return mean.reshape(1, len(mean), *item.shape[-2:])

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from lib_unet_viz.attention import information
+from lib_unet_viz.maps.soundness import are_sound, sound
 from lib_unet_viz.trace import FIRST, Selection
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def table(trace: Trace, *, selection: Selection = FIRST) -> tuple[Tensor, Size] 
     """All layers of the finest grid of up to 32 x 32 places in one table, each weighing what it tells.
 
     Means over heads and steps are taken where there are some, else what was recorded of single steps. None
-    where the trace holds no such self-attention.
+    where the trace holds no such self-attention. Heads that hold NaN or infinities are left out.
     """
     maps = [
         item
@@ -70,13 +71,14 @@ def table(trace: Trace, *, selection: Selection = FIRST) -> tuple[Tensor, Size] 
         if math.prod(item.shape[-2:]) <= MOST
     ]
     maps = [item for item in maps if item.key.step is None] or maps
+    maps = [item for item in maps if are_sound(item.data).any()]
     if not maps:
         return None
     finest = max((_size(item) for item in maps), key=math.prod)
     layers: dict[tuple[str, int | None], list[Tensor]] = {}
     for item in maps:
         if _size(item) == finest:
-            layers.setdefault((item.key.block, item.key.layer), []).append(item.data.float().mean(0))
+            layers.setdefault((item.key.block, item.key.layer), []).append(sound(item).mean(0))
     tables = torch.stack([torch.stack(each).mean(0).flatten(1).T for each in layers.values()])
     weights = information(tables)
     return torch.einsum("l,lqk->qk", weights / weights.sum(), tables), finest
@@ -111,6 +113,9 @@ def look(
     if not rows:
         held = f"{there[site].heads} heads; steps: {_listed(there[site].steps)}"
         raise ValueError(f"{site} has no head {head} or step {step}; recorded: {held}")
+    rows = [row for row in rows if torch.isfinite(row).all()]
+    if not rows:
+        raise ValueError(f"what {site} recorded of this place is NaN or infinite")
     found: npt.NDArray[np.float32] = torch.stack(rows).mean(0).reshape(size).numpy()
     return found
 
@@ -177,7 +182,8 @@ def _rows(
         parts = {item.key.what: item.data.float() for item in maps.all(step=number)}
         each = _of_step(parts, place)
         if each is not None and (head is None or head < len(each)):
-            yield each.mean(0) if head is None else each[head]
+            good = each[are_sound(each)]
+            yield good.mean(0) if head is None and len(good) else each[head or 0]
 
 
 def _of_step(parts: dict[Any, Tensor], place: int) -> Tensor | None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
+from lib_unet_viz.maps.soundness import sound
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -32,12 +34,20 @@ WEAK = 0.5  # of the strongest word's strength; below it a word counts as weak
 
 
 def strengths(maps: Iterable[AttentionMap]) -> Tensor:
-    """Of all tokens of one text's cross-attention maps QK (head, token, y, x): float32 (token), in [0, 1]."""
+    """Of all tokens of one text's cross-attention maps QK (head, token, y, x): float32 (token), in [0, 1].
+
+    Heads that hold NaN or infinities are left out.
+    """
+    maps = list(maps)
     layers: dict[tuple[str, int | None, int], list[Tensor]] = {}  # a refiner's have other sizes by that name
     for item in maps:
-        shares = item.data.float().mean(0).flatten(1)  # token, place
-        layers.setdefault((item.key.block, item.key.layer, shares.shape[1]), []).append(shares)
+        heads = sound(item)
+        if len(heads):
+            shares = heads.mean(0).flatten(1)  # token, place
+            layers.setdefault((item.key.block, item.key.layer, shares.shape[1]), []).append(shares)
     means = [torch.stack(steps).mean(0) for steps in layers.values()]
+    if not means:
+        return torch.zeros(maps[0].shape[1])
     return torch.stack([shares.amax(1) - shares.mean(1) for shares in means]).amax(0)
 
 

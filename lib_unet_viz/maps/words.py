@@ -1,7 +1,7 @@
 """Maps of words: from the cross-attention of many layers, heads and steps to one heat map per word.
 
 A method (`aggregation` says which there are) turns the recorded maps of one image into (token, y, x); the map
-of a word is the mean over its tokens.
+of a word adds up those of its tokens.
 """
 
 from __future__ import annotations
