@@ -127,7 +127,6 @@ def test_a_word_that_stands_out_is_strong_and_others_come_last() -> None:
     assert strength.is_weak(found["a"], list(found.values()))
 
 
-<<<<<<< HEAD
 def test_layers_of_two_sizes_by_one_name_have_a_strength() -> None:
     """As a refiner's, whose steps follow those of the base model."""
     items = [
@@ -136,7 +135,8 @@ def test_layers_of_two_sizes_by_one_name_have_a_strength() -> None:
     ]
     items[1].data[0, 1, 2, 5] = 0.7
     assert strength.strengths(items)[1] == pytest.approx(0.5 * 63 / 64)
-=======
+
+
 @pytest.mark.parametrize("method", heatmap.METHODS)
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
 def test_a_head_that_holds_nan_is_left_out(method: heatmap.Method, wrong: float) -> None:
@@ -164,7 +164,7 @@ def test_a_step_that_holds_nan_is_left_out_of_its_head_alone() -> None:
     one_step = layer[1].data.clone()
     layer[1].data[0] = float("nan")
     same = [item.data if at != 1 else one_step for at, item in enumerate(layer)]
-    whole = torch.stack([same[0][0] + same[2][0], sum(same)[1]])
+    whole = torch.stack([same[0][0] + same[2][0], torch.stack(same).sum(0)[1]])
     whole[0] *= 3 / 2
     only = replace(broken, attention=AttentionMaps(layer))
     [found] = heatmap.word_maps(only, {"red": [1]}, method="daam")
@@ -191,5 +191,4 @@ def test_attention_that_is_nan_throughout_is_refused_in_words() -> None:
         item.data.fill_(float("nan"))
     for method in ("informed", "daam", "vxa"):
         with pytest.raises(ValueError, match="maps of attention hold NaN"):
-            heatmap.word_maps(recorded, method=method)  # type: ignore[arg-type]
->>>>>>> fa30496 (NaN is counted, named, and left out of what is averaged)
+            heatmap.word_maps(recorded, method=method)

@@ -15,8 +15,6 @@ The picture, if there is one, is the tensor `picture` (y, x, channel), 8 bit RGB
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -32,6 +30,7 @@ from safetensors.torch import save_file
 from lib_unet_viz.capture import meta
 from lib_unet_viz.capture.request import BudgetError
 from lib_unet_viz.trace import AXES, AttentionMap, FeatureMap, Half, Key, Kind, Pass, Stored, Trace
+from lib_unet_viz.writing import replacing
 
 FORMAT = 1
 _ENTRY = "unet_viz"
@@ -75,8 +74,11 @@ def save_trace(
         text = json.dumps(head, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DumpError(f"the trace's meta cannot be written as JSON: {error}") from error
-    with _replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={_ENTRY: text})
+    try:
+        with replacing(path, durable=True) as temporary:
+            save_file(tensors, temporary, metadata={_ENTRY: text})
+    except SafetensorError as error:  # which is what a full disk is to safetensors
+        raise DumpError(f"{path} cannot be written: {str(error)[:200]}") from error
     return path
 
 
@@ -123,23 +125,6 @@ def _version() -> str:
     import lib_unet_viz
 
     return str(getattr(lib_unet_viz, "__version__", "unknown"))
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file beside `path` that takes its place if all goes well and is gone if not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as the umask says; safetensors shuts out everybody but the owner
-        yield temporary
-        temporary.chmod(mode)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -15,6 +14,7 @@ from lib_unet_viz.capture.dump import load_trace
 from lib_unet_viz.drawing.naming import name
 from lib_unet_viz.drawing.render import Rendered, animation, by_step
 from lib_unet_viz.trace import Selection, Trace
+from lib_unet_viz.writing import staged
 
 
 class OutputError(ValueError):
@@ -38,18 +38,32 @@ def staging(folder: Path) -> Iterator[Path]:
 
     Raises OutputError before anything is done where nothing can be written.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise OutputError(f"cannot write to {folder}: {there} is a file, not a folder")
-    try:
-        temporary = tempfile.TemporaryDirectory(prefix=".unet-viz-", dir=there)
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror} in {there}") from error
-    with temporary as name:
-        yield Path(name)
+    there = _there(folder)
+    with ExitStack() as stack:
+        try:
+            temporary = stack.enter_context(staged(there))
+        except OSError as error:
+            raise OutputError(f"cannot write to {folder}: {error.strerror} in {there}") from error
+        yield temporary
         folder.mkdir(parents=True, exist_ok=True)
-        for file in sorted(Path(name).iterdir()):
+        for file in sorted(temporary.iterdir()):
             file.replace(folder / file.name)
+
+
+def _there(folder: Path) -> Path:
+    """The folder, or what of the path to it is there. OutputError where that is no folder, or cannot be."""
+    for path in (folder, *folder.absolute().parents):
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise OutputError(f"cannot write to {str(folder)[:200]}: {error.strerror}") from error
+        if path.is_dir():
+            return path
+        what = "a link to nothing" if path.is_symlink() and not path.exists() else "a file"
+        raise OutputError(f"cannot write to {folder}: {path} is {what}, not a folder")
+    raise OutputError(f"cannot write to {folder}: there is no such drive")
 
 
 def picture(path: Path) -> Path:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,6 +21,7 @@ from lib_unet_viz.drawing.color import Bytes, Colorizer, Colormap, average
 from lib_unet_viz.drawing.montage import BACKGROUND, check_size, montage, page_columns
 from lib_unet_viz.drawing.norm import finite, number
 from lib_unet_viz.notation import tokens
+from lib_unet_viz.writing import replacing
 
 if TYPE_CHECKING:
     from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Trace
@@ -296,12 +296,6 @@ def _padded(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _written(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> Path:
     """Writes beside the target first, so that a reader never meets half a file."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(target) as partial, partial.open("wb") as file:
+        write(file)
     return target

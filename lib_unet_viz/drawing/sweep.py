@@ -26,6 +26,7 @@ from lib_unet_viz.drawing.norm import number
 from lib_unet_viz.drawing.render import save_png
 from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.notation.specs import HasLayout, Layout
+from lib_unet_viz.writing import replacing
 
 WITH, WITHOUT = "with", "without"
 ONLY, BUT = "in this block alone", "in all but this block"
@@ -228,9 +229,8 @@ def _claim(folder: Path, head: dict[str, Any], cases: Iterable[Case]) -> None:
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
     """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _kept(folder: Path | None, case: Case) -> Image.Image | None:

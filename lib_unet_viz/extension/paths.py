@@ -53,7 +53,10 @@ def folder(path: str) -> Path:
     base = outputs()
     if not path.strip():
         return base / FOLDER / datetime.now().strftime("%Y-%m-%d")
-    wanted = (base / Path(path.strip()).expanduser()).resolve()
+    try:
+        wanted = (base / Path(path.strip()).expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a circle of links, a NUL
+        raise SettingsError(f"{path[:120]!r} is no path of a folder: {str(error)[:120]}") from error
     options = shared.cmd_opts
     shut = getattr(options, "webui_is_non_local", False) or options.hide_ui_dir_config
     if shut and not wanted.is_relative_to(base.resolve()):

@@ -33,7 +33,10 @@ def load(model: str | Path, *, device: str | None = None) -> Any:
     device: cuda if there is one, else cpu; float16 on cuda, float32 elsewhere. Raises LoadError.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    path = Path(model).expanduser()
+    try:
+        path = Path(model).expanduser()
+    except RuntimeError as error:
+        raise LoadError(f"{model} cannot be loaded: there is no such user") from error
     with _quiet():
         try:
             pipe = _from_file(path) if path.is_file() else _from_folder_or_hub(model, path)
