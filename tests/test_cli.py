@@ -543,7 +543,9 @@ def any_dump(traced: Path) -> Callable[..., Path]:
     """A dump as the webui writes it of one of its pictures: of a batch, with a negative half, AND, hires."""
     source = load_trace(traced / "trace.safetensors")
 
-    def write(name: str, *, image: int, halves: Sequence[str], subs: int, hires: bool) -> Path:
+    def write(
+        name: str, *, image: int, halves: Sequence[str], subs: int, hires: bool, refiner: bool = False
+    ) -> Path:
         trace = Trace(meta=dict(source.meta), picture=source.picture)
         tokens = source.meta["tokens"]["cond"]
         trace.meta["tokens"] = {half: [tokens] * subs if subs > 1 else tokens for half in halves}
@@ -552,7 +554,8 @@ def any_dump(traced: Path) -> Callable[..., Path]:
             for item in (*source.features.all(half="cond"), *source.attention.all(half="cond")):
                 key = replace(item.key, image=image, half=half, sub=sub, pass_=pass_)
                 maps: Any = trace.attention if isinstance(item, AttentionMap) else trace.features
-                data = item.data.clone() if pass_ == "first" else twice_as_large(item)
+                refined = refiner and (item.key.step or 0) >= 2  # of four
+                data = twice_as_large(item) if refined or pass_ == "hires" else item.data.clone()
                 maps.add(type(item)(key, data, item.sigma))
         return save_trace(trace, traced / name, image=image)
 
@@ -566,12 +569,13 @@ def any_dump(traced: Path) -> Callable[..., Path]:
         pytest.param("negative", ("uncond",), 1, False, marks=pytest.mark.heavy),
         pytest.param("both", ("cond", "uncond"), 1, True, marks=pytest.mark.heavy),
         pytest.param("and", ("cond",), 2, True, marks=pytest.mark.heavy),
+        pytest.param("refiner", ("cond", "uncond"), 1, False, marks=pytest.mark.heavy),
     ],
 )
 def test_every_kind_of_dump_through_every_command(
     any_dump: Callable[..., Path], tmp_path: Path, name: str, halves: Sequence[str], subs: int, hires: bool
 ) -> None:
-    dump = any_dump(name, image=3, halves=halves, subs=subs, hires=hires)
+    dump = any_dump(name, image=3, halves=halves, subs=subs, hires=hires, refiner=name == "refiner")
     assert run("show", dump) == 0
     assert run("maps", dump, "--out", tmp_path / "maps") == 0
     assert (tmp_path / "maps" / "labels.png").exists()
