@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw
 
-from lib_unet_viz.drawing.montage import BACKGROUND, BRIGHT, DIM, LABEL, LINES, MARGIN, TEXT, TITLE, Color
+from lib_unet_viz.drawing.montage import (
+    BACKGROUND,
+    BRIGHT,
+    DIM,
+    LABEL,
+    LINES,
+    LONGEST_LABEL,
+    MARGIN,
+    TEXT,
+    TITLE,
+    Color,
+    first_lines,
+)
 
 COLORS: tuple[Color, ...] = ((45, 178, 165), (236, 145, 62), (150, 132, 224))
 _WIDTH, _THICK, _BETWEEN, _SPACE = 560, 15, 8, 10
@@ -21,12 +33,13 @@ def bar_chart(labels: Sequence[str], series: Mapping[str, Sequence[float]], *, c
     if len(series) > len(COLORS) or any(len(values) != len(labels) for values in series.values()):
         counts = {name: len(values) for name, values in series.items()}
         raise ValueError(f"up to {len(COLORS)} series of {len(labels)} values are possible, not {counts}")
+    labels = [LABEL.fit(label, LONGEST_LABEL) for label in labels]
     left = max((LABEL.width(label) for label in labels), default=0) + _SPACE
     right = max((LABEL.width(_written(v)) for values in series.values() for v in values), default=0) + _SPACE
     width = left + _WIDTH + right
     title, _, rest = caption.partition("\n")
-    lines = [(TITLE.mask(line), BRIGHT) for line in TITLE.wrap(title, width)]
-    lines += [(TEXT.mask(line), DIM) for line in TEXT.wrap(rest, width)]
+    lines = [(TITLE.mask(line), BRIGHT) for line in first_lines(TITLE, title, width)]
+    lines += [(TEXT.mask(line), DIM) for line in first_lines(TEXT, rest, width)]
     group = max(LABEL.height, len(series) * _THICK) + _BETWEEN
     head = sum(mask.height for mask, _ in lines) + _SPACE + LABEL.height + _SPACE
     page = Image.new("RGB", (width + 2 * MARGIN, head + len(labels) * group + 2 * MARGIN), BACKGROUND)

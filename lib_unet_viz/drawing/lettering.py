@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,34 +64,47 @@ class Lettering:
 
     def fit(self, text: str, width: int) -> str:
         """The text, or as much of its beginning as fits into `width` with an ellipsis."""
-        if self.width(text) <= width:
+        if self._fitting(text, 0, width) == len(text):
             return text
-        lengths = range(len(text) - 1, 0, -1)
-        shortened = (text[:length].rstrip() + _ELLIPSIS for length in lengths)
-        return next((short for short in shortened if self.width(short) <= width), _ELLIPSIS)
+
+        def shortened(length: int) -> str:
+            return text[:length].rstrip() + _ELLIPSIS
+
+        return shortened(_longest(lambda length: self.width(shortened(length)) <= width, len(text) - 1))
 
     def wrap(self, text: str, width: int) -> list[str]:
         """Lines of at most `width`, broken at spaces, inside a word only where it is longer than a line."""
-        lines: list[str] = []
-        for paragraph in text.splitlines():
-            line = ""
-            for word in paragraph.split(" "):
-                joined = f"{line} {word}" if line else word
-                if self.width(joined) <= width:
-                    line = joined
-                    continue
-                *full, line = itertools.chain([line] if line else [], self._pieces(word, width))
-                lines.extend(full)
-            lines.append(line)
-        return lines
+        return list(self.lines(text, width))
 
-    def _pieces(self, word: str, width: int) -> Iterator[str]:
-        while self.width(word) > width and len(word) > 1:
-            fits = (length for length in range(len(word) - 1, 1, -1) if self.width(word[:length]) <= width)
-            length = next(fits, 1)
-            yield word[:length]
-            word = word[length:]
-        yield word
+    def lines(self, text: str, width: int) -> Iterator[str]:
+        """The lines of `wrap`, one by one; each letter is measured a few times, however long the text is."""
+        for paragraph in text.splitlines():
+            yield from self._lines(paragraph.strip(" "), width)
+
+    def _lines(self, text: str, width: int) -> Iterator[str]:
+        at = 0
+        while True:
+            length = max(1, self._fitting(text, at, width))
+            if at + length >= len(text):
+                yield text[at:]
+                return
+            space = text.rfind(" ", at + 1, at + length + 1)
+            cut = space if space > 0 else at + length
+            yield text[at:cut].rstrip(" ")
+            at = next(place for place in range(cut, len(text)) if text[place] != " ")
+
+    def _fitting(self, text: str, at: int, width: int) -> int:
+        """How many letters from `at` on fit into `width`."""
+        return _longest(lambda length: self.width(text[at : at + length]) <= width, len(text) - at)
+
+
+def _longest(fits: Callable[[int], bool], most: int) -> int:
+    """The greatest length of at most `most` that fits, 0 if none does; none above twice it is asked about."""
+    high = 1
+    while high <= most and fits(high):
+        high *= 2
+    between = range(high // 2 + 1, min(high, most + 1))
+    return high // 2 + bisect_left(between, True, key=lambda length: not fits(length))
 
 
 def _printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +29,9 @@ _SPACE = 6
 _WIDTH, _LABELLED_WIDTH = 1280, 1680
 _NARROWEST = 460
 _LARGEST_CELL, _SMALLEST_LABELLED_CELL = 320, 24
-_LONGEST_LABEL = 150
+LONGEST_LABEL = 150
 _BAR = (300, 12)
+_MOST_LINES = 100  # of a caption
 MOST_PIXELS, LONGEST_SIDE = 2**27, 2**17  # of a grid
 
 
@@ -66,7 +68,7 @@ def montage(
     check_size(n, (height * scale, width * scale), columns=columns, gap=gap)
     grid = _grid(cells, columns=columns, scale=scale, gap=gap)
     top = _column_masks(column_labels, upright=upright, width=width * scale)
-    left = [LABEL.mask(LABEL.fit(label, _LONGEST_LABEL)) for label in row_labels]
+    left = [LABEL.mask(LABEL.fit(label, LONGEST_LABEL)) for label in row_labels]
     labelled = _labelled(grid, top, left, cell=(height * scale + gap, width * scale + gap))
     return _framed(labelled, caption, colorbar)
 
@@ -106,7 +108,7 @@ def _fit_columns(labels: Sequence[str], *, columns: int, width: int, gap: int) -
         return False, 1
     longest = max(LABEL.width(label) for label in labels) + _SPACE
     level = math.ceil(longest / width)
-    if longest <= _LONGEST_LABEL and columns * (width * level + gap) <= _LABELLED_WIDTH:
+    if longest <= LONGEST_LABEL and columns * (width * level + gap) <= _LABELLED_WIDTH:
         return False, level
     return True, math.ceil(max(_SMALLEST_LABELLED_CELL, LABEL.height) / width)
 
@@ -114,7 +116,7 @@ def _fit_columns(labels: Sequence[str], *, columns: int, width: int, gap: int) -
 def _column_masks(labels: Sequence[str], *, upright: bool, width: int) -> list[Image.Image]:
     if not upright:
         return [LABEL.mask(LABEL.fit(label, width)) for label in labels]
-    masks = (LABEL.mask(LABEL.fit(label, _LONGEST_LABEL)) for label in labels)
+    masks = (LABEL.mask(LABEL.fit(label, LONGEST_LABEL)) for label in labels)
     return [mask.transpose(Image.Transpose.ROTATE_90) for mask in masks]
 
 
@@ -205,12 +207,25 @@ def _framed(body: Image.Image, caption: str, colorbar: Colorizer | None) -> Imag
 
 def _caption_lines(caption: str, width: int) -> list[_Line]:
     title, _, rest = caption.partition("\n")
-    bright = [_Line(TITLE.mask(line), BRIGHT, 2) for line in TITLE.wrap(title, width) if line]
-    dim = [_Line(TEXT.mask(line), DIM, 2) for line in TEXT.wrap(rest, width) if line]
+    bright = [_Line(TITLE.mask(line), BRIGHT, 2) for line in first_lines(TITLE, title, width)]
+    dim = [_Line(TEXT.mask(line), DIM, 2) for line in first_lines(TEXT, rest, width)]
     lines = [*bright, *dim]
     if lines:
         lines[-1] = _Line(lines[-1].mask, lines[-1].color, MARGIN - _SPACE)
     return lines
+
+
+def first_lines(letters: Lettering, text: str, width: int) -> list[str]:
+    """The text in lines, none of them empty; what is above `_MOST_LINES` is counted in the last one."""
+    lines = list(itertools.islice(filter(None, letters.lines(text, width)), _MOST_LINES + 1))
+    if len(lines) <= _MOST_LINES:
+        return lines
+    rest = _inked(text) - sum(map(_inked, lines[:-1]))
+    return [*lines[:-1], letters.fit(f"… and {rest:,} more letters", width)]
+
+
+def _inked(text: str) -> int:
+    return sum(not letter.isspace() for letter in text)
 
 
 def _foot(colorizer: Colorizer, width: int) -> Image.Image:
