@@ -51,7 +51,7 @@ def levels(model: Pipeline, *, seed: int, count: int) -> dict[str, Any]:
     for chosen in LEVELS:
         judged = []
         for index, (scene, text) in enumerate(held_out(objects=2, count=count, seed=seed)):
-            timesteps = [round(level * model.timesteps) for level in chosen]
+            timesteps = [round(level * len(model.schedule)) for level in chosen]
             picture = Image.fromarray(scene.picture)
             trace = vxa.trace_picture(model, picture, text, timestep=timesteps, noise_seed=index)
             words = vxa.positions(trace, [thing.shape for thing in scene.things])

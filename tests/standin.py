@@ -11,7 +11,8 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +32,7 @@ from lib_unet_viz.editing.contexts import Contexts
 from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Editing
 from lib_unet_viz.editing.plan import Request
+from lib_unet_viz.hosts.base import Conditions, Place, Present, Schedule
 from lib_unet_viz.hosts.diffusers.pipeline import NOTHING, Cancelled
 from lib_unet_viz.maps.words import explore_captures, word_captures
 from lib_unet_viz.notation.layer_prompt import LayerPrompt
@@ -119,7 +121,8 @@ class TinyUNet(nn.Module):
 class StandIn:
     """What the page asks of `Pipeline` (hosts/diffusers). `pause`: seconds that each step takes longer."""
 
-    name, native_size, timesteps = "stand-in", 128, 1000
+    name, native_size, differentiable = "stand-in", 128, True
+    schedule = Schedule(torch.linspace(0.999, 0.005, 1000))
 
     def __init__(self, pause: float = 0.0) -> None:
         torch.manual_seed(0)
@@ -127,6 +130,7 @@ class StandIn:
         self.unet = UNet.of(self.module)
         self.pipe = SimpleNamespace(vae_scale_factor=8)
         self.pause = pause
+        self.calls = Present()
 
     def tokens(self, prompt: str) -> list[str]:
         found = re.findall(r"\w+|[^\w\s]", prompt.lower())[: CHUNK - 2]
@@ -199,18 +203,29 @@ class StandIn:
         pixels = torch.from_numpy(np.array(picture.convert("RGBA"), dtype=np.float32)) / 127.5 - 1
         return functional.avg_pool2d(pixels.permute(2, 0, 1)[None], 8)
 
-    def add_noise(self, latent: Tensor, *, timestep: int, seed: int) -> Tensor:
-        noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(seed))
-        return latent + timestep / self.timesteps * (noise - latent)
+    def decode(self, latents: Tensor) -> list[Image.Image]:
+        return [_picture(latent[None]) for latent in latents]
 
-    def sigma(self, timestep: int) -> float:
-        return timestep / self.timesteps
+    def conditions(
+        self, prompts: Sequence[str], negative: str = "", *, size: tuple[int, int] | None = None
+    ) -> tuple[Conditions, Conditions]:
+        texts = torch.cat([self.context(text) for text in prompts])
+        return Conditions(texts), Conditions(self.context(negative))
 
-    @torch.no_grad()
-    def denoise(self, latents: Iterable[Tensor], *, timestep: int, prompt: str) -> None:
-        context = self.context(prompt)
-        for latent in latents:
-            self.module(latent, timestep, context)
+    def running(self, prompt: str) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def __call__(
+        self,
+        latents: Tensor,
+        timestep: int,
+        conditions: Conditions,
+        rows: tuple[Row, ...],
+        place: Place | None,
+    ) -> Tensor:
+        with self.calls.during(place, rows, latents=latents, sigma=self.schedule.sigma(timestep)):
+            noise: Tensor = self.module(latents, timestep, conditions.context)
+        return noise
 
 
 @torch.no_grad()

@@ -15,22 +15,23 @@ from torch import Tensor
 
 from lib_unet_viz.capture.recorder import Recorder
 from lib_unet_viz.capture.request import Capture, Row
-from lib_unet_viz.hosts.diffusers.denoiser import PipelineDenoiser
-from lib_unet_viz.sampling import denoiser, inversion
-from lib_unet_viz.sampling.denoiser import Conditions, noise_of, timesteps
+from lib_unet_viz.hosts.diffusers.pipeline_model import PipelineModel
+from lib_unet_viz.sampling import ddim, inversion
+from lib_unet_viz.sampling.ddim import noise_of, timesteps
 from lib_unet_viz.sampling.inversion import invert, null_text, psnr, reconstruct, sample
+from lib_unet_viz.sampling.model import Conditions
 
 STEPS = 4
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_pipe: Any) -> PipelineDenoiser:
-    return PipelineDenoiser(tiny_pipe)
+def tiny(tiny_pipe: Any) -> PipelineModel:
+    return PipelineModel(tiny_pipe)
 
 
 @pytest.fixture(scope="module", params=["tiny_pipe", "tiny_xl_pipe"])
-def each(request: pytest.FixtureRequest) -> PipelineDenoiser:
-    return PipelineDenoiser(request.getfixturevalue(request.param))
+def each(request: pytest.FixtureRequest) -> PipelineModel:
+    return PipelineModel(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
@@ -45,17 +46,17 @@ def picture() -> Image.Image:
 
 
 @contextmanager
-def predicting(pipe: Any, prediction: str) -> Iterator[PipelineDenoiser]:
+def predicting(pipe: Any, prediction: str) -> Iterator[PipelineModel]:
     """The pipeline as if it had been trained to predict something else."""
     usual = pipe.scheduler.config.prediction_type
     pipe.scheduler.register_to_config(prediction_type=prediction)
     try:
-        yield PipelineDenoiser(pipe)
+        yield PipelineModel(pipe)
     finally:
         pipe.scheduler.register_to_config(prediction_type=usual)
 
 
-def error(model: PipelineDenoiser, picture: Image.Image, **options: Any) -> float:
+def error(model: PipelineModel, picture: Image.Image, **options: Any) -> float:
     return reconstruct(model, picture, "red circle", **{"steps": STEPS, "cfg": 4.0, **options}).rmse
 
 
@@ -68,7 +69,7 @@ def test_timesteps_are_those_of_diffusers(steps: int) -> None:
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_a_step_is_diffusers_own(tiny: PipelineDenoiser, prediction: str) -> None:
+def test_a_step_is_diffusers_own(tiny: PipelineModel, prediction: str) -> None:
     diffusers = pytest.importorskip("diffusers")
     scheduler = diffusers.DDIMScheduler(
         beta_schedule="scaled_linear",
@@ -79,7 +80,7 @@ def test_a_step_is_diffusers_own(tiny: PipelineDenoiser, prediction: str) -> Non
     )
     scheduler.set_timesteps(20)
     latents, output = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    down = denoiser.legs(tiny, timesteps(1000, 20))
+    down = ddim.legs(tiny, timesteps(1000, 20))
     for timestep, leg in zip(scheduler.timesteps.tolist(), down, strict=True):
         noise = noise_of(output, latents, kept=leg.before, prediction=prediction)
         theirs = scheduler.step(output, timestep, latents).prev_sample
@@ -91,7 +92,7 @@ def test_without_targets_and_hooks_it_is_the_pipelines_own_sampling(tiny_pipe: A
     scheduler = tiny_pipe.scheduler
     tiny_pipe.scheduler = type(scheduler).from_config(scheduler.config, set_alpha_to_one=False)
     try:
-        model = PipelineDenoiser(tiny_pipe)
+        model = PipelineModel(tiny_pipe)
         start = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
         conditions, uncond = model.conditions(["red circle"], "blue")
         trajectory = inversion.Trajectory(start.repeat(STEPS + 1, 1, 1, 1), timesteps(1000, STEPS))
@@ -111,7 +112,7 @@ def test_without_targets_and_hooks_it_is_the_pipelines_own_sampling(tiny_pipe: A
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_direct_gives_the_very_latent_back(
-    each: PipelineDenoiser, picture: Image.Image, prediction: str
+    each: PipelineModel, picture: Image.Image, prediction: str
 ) -> None:
     with predicting(each.pipe, prediction) as model:
         found = reconstruct(model, picture, "red circle", steps=STEPS, cfg=7.5)
@@ -120,20 +121,20 @@ def test_direct_gives_the_very_latent_back(
     assert found.picture.size == picture.size
 
 
-def test_every_method_beats_plain_ddim_with_guidance(tiny: PipelineDenoiser, picture: Image.Image) -> None:
+def test_every_method_beats_plain_ddim_with_guidance(tiny: PipelineModel, picture: Image.Image) -> None:
     errors = {method: error(tiny, picture, method=method) for method in inversion.METHODS}
     assert errors["direct"] == 0
     assert errors["negative"] < 0.9 * errors["ddim"]
     assert errors["null-text"] < 0.98 * errors["ddim"]
 
 
-def test_negative_cancels_guidance(tiny: PipelineDenoiser, picture: Image.Image) -> None:
+def test_negative_cancels_guidance(tiny: PipelineModel, picture: Image.Image) -> None:
     plain = error(tiny, picture, method="ddim", cfg=1.0)
     assert error(tiny, picture, method="negative") == pytest.approx(plain, rel=1e-3)
 
 
 @pytest.mark.usefixtures("two_inner_steps")
-def test_null_texts_can_be_made_once_and_used_again(tiny: PipelineDenoiser, picture: Image.Image) -> None:
+def test_null_texts_can_be_made_once_and_used_again(tiny: PipelineModel, picture: Image.Image) -> None:
     conditions, uncond = tiny.conditions(["red circle", "red"])
     trajectory = invert(tiny, tiny.encode(picture), conditions[:1], steps=STEPS)
     texts = null_text(tiny, trajectory, conditions[:1], uncond, cfg=4)
@@ -145,7 +146,7 @@ def test_null_texts_can_be_made_once_and_used_again(tiny: PipelineDenoiser, pict
 
 
 def test_targets_share_the_noise_and_leave_the_source_alone(
-    tiny: PipelineDenoiser, picture: Image.Image
+    tiny: PipelineModel, picture: Image.Image
 ) -> None:
     conditions, uncond = tiny.conditions(["red circle", "blue", "red circle"])
     trajectory = invert(tiny, tiny.encode(picture), conditions[:1], steps=STEPS)
@@ -158,7 +159,7 @@ def test_targets_share_the_noise_and_leave_the_source_alone(
 
 
 def test_after_a_step_latents_with_the_source_put_right_can_be_changed(
-    tiny: PipelineDenoiser, picture: Image.Image
+    tiny: PipelineModel, picture: Image.Image
 ) -> None:
     conditions, uncond = tiny.conditions(["red circle", "blue"])
     trajectory = invert(tiny, tiny.encode(picture), conditions[:1], steps=STEPS)
@@ -186,7 +187,7 @@ def test_after_a_step_latents_with_the_source_put_right_can_be_changed(
 @pytest.mark.parametrize("method", ["direct", "null-text"])
 @pytest.mark.parametrize("cfg", [1.0, 4.0])
 def test_a_recorder_sees_the_steps_of_sampling_only(
-    each: PipelineDenoiser, picture: Image.Image, method: Any, cfg: float
+    each: PipelineModel, picture: Image.Image, method: Any, cfg: float
 ) -> None:
     conditions, uncond = each.conditions(["red circle", "blue"])
     capture = Capture("M00", halves=("cond", "uncond"))
@@ -204,7 +205,7 @@ def test_a_recorder_sees_the_steps_of_sampling_only(
 
 @pytest.mark.usefixtures("two_inner_steps")
 def test_progress_may_stop_a_run_and_no_call_is_present_then(
-    tiny: PipelineDenoiser, picture: Image.Image
+    tiny: PipelineModel, picture: Image.Image
 ) -> None:
     conditions, uncond = tiny.conditions(["red"])
     trajectory = invert(tiny, tiny.encode(picture), conditions, steps=2)
@@ -219,7 +220,7 @@ def test_progress_may_stop_a_run_and_no_call_is_present_then(
 
 
 def test_sdxl_without_a_negative_prompt_gets_zeros_as_its_pipeline(tiny_xl_pipe: Any) -> None:
-    model = PipelineDenoiser(tiny_xl_pipe)
+    model = PipelineModel(tiny_xl_pipe)
     _, none = model.conditions(["red"])
     _, some = model.conditions(["red"], "blue")
     assert none.vector is not None
@@ -238,7 +239,7 @@ def test_pictures_alike_and_unlike() -> None:
         psnr(black, Image.new("RGB", (8, 16)))
 
 
-def test_what_cannot_be_is_refused(tiny: PipelineDenoiser, picture: Image.Image) -> None:
+def test_what_cannot_be_is_refused(tiny: PipelineModel, picture: Image.Image) -> None:
     conditions, uncond = tiny.conditions(["red", "blue"])
     latent = tiny.encode(picture)
     trajectory = invert(tiny, latent, conditions[:1], steps=2)
@@ -259,7 +260,7 @@ def test_what_cannot_be_is_refused(tiny: PipelineDenoiser, picture: Image.Image)
 
 
 def test_a_host_without_gradients_says_what_else_there_is(
-    tiny: PipelineDenoiser, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+    tiny: PipelineModel, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tiny, "differentiable", False, raising=False)
     with pytest.raises(ValueError, match="gradients .* allowed: direct, negative, ddim"):
@@ -275,7 +276,7 @@ def test_drawn_scenes_on_the_bundled_model(seed: int) -> None:
     rng = np.random.default_rng(seed)
     scene = draw_scene(rng)
     drawn, prompt = Image.fromarray(scene.picture), caption(scene, rng)
-    model = PipelineDenoiser(load_demo())
+    model = PipelineModel(load_demo())
 
     def found(method: inversion.Method, **options: Any) -> inversion.Reconstruction:
         return reconstruct(model, drawn, prompt, method=method, **{"steps": 20, **options})

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_edit import hooks
 
+from lib_unet_viz.capture.recorder import Recorder
+from lib_unet_viz.capture.request import Call, Capture, Row
+from lib_unet_viz.hosts.base import Conditions, Interrupted, Place
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.maps import words as heatmap
@@ -60,14 +64,65 @@ def test_several_levels_are_averaged_and_are_the_default(model: Pipeline, pictur
     assert len({item.sigma for item in trace.attention.all(what="Q", kind="cross")}) == 3
 
 
-def test_noise_is_the_schedules(model: Pipeline) -> None:
-    latent = torch.zeros(1, 4, 32, 32)
-    kept = model.pipe.scheduler.alphas_cumprod[700]
-    assert model.add_noise(latent, timestep=700, seed=0).std() == pytest.approx(
-        float((1 - kept).sqrt()), rel=0.05
+def test_a_look_is_the_unets_on_the_noised_picture(model: Pipeline, picture: Image.Image) -> None:
+    """All of it once more by diffusers' own modules: encoder, scheduler, U-Net."""
+    looked = vxa.trace_picture(
+        model, picture, "red circle", blocks="IN01,M00", timestep=[0, 700], noise_seed=2
     )
-    assert model.sigma(700) == pytest.approx(float(((1 - kept) / kept).sqrt()))
-    assert model.sigma(0) == 0
+    pipe, levels = model.pipe, torch.tensor([0, 700, 700])
+    kept = pipe.scheduler.alphas_cumprod[levels]
+    sigmas = [0.0, *((1 - kept) / kept).sqrt().tolist()[1:]]
+    now = 0
+
+    def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        rows, size = (Row(0, "cond"),), tuple(args[0].shape[-2:])
+        return Call(step=now, total=3, sigma=sigmas[now], rows=rows, size=size)
+
+    captures = [Capture("IN01,M00", mean=True), Capture("IN01", what="Q")]
+    with torch.no_grad(), Recorder(model.unet, attention=captures, calls=calls) as trace:
+        pixels = pipe.image_processor.preprocess(picture)
+        latent = pipe.vae.encode(pixels).latent_dist.mean * pipe.vae.config.scaling_factor
+        context = pipe.encode_prompt("red circle", "cpu", 1, False)[0]
+        for now, timestep in enumerate(levels):
+            noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(2 * 3 + now))
+            noised = pipe.scheduler.add_noise(latent, noise, timestep[None]) if now else latent
+            pipe.unet(noised, timestep, encoder_hidden_states=context)
+    assert len(trace.attention) == 5
+    found = {item.key: item for item in looked.attention}
+    for item in trace.attention:
+        np.testing.assert_array_equal(item.numpy(), found[item.key].numpy())
+        assert found[item.key].sigma == (item.sigma if item.sigma is None else pytest.approx(item.sigma))
+    assert trace.meta["sigmas"] == pytest.approx(looked.meta["sigmas"])
+
+
+class Stopped(Pipeline):
+    """The person stops it before a run."""
+
+    before = 0
+
+    def __call__(
+        self,
+        latents: torch.Tensor,
+        timestep: int,
+        conditions: Conditions,
+        rows: tuple[Row, ...],
+        place: Place | None,
+    ) -> torch.Tensor:
+        if place == (self.before, 3):
+            raise Interrupted
+        return super().__call__(latents, timestep, conditions, rows, place)
+
+
+def test_what_was_seen_before_an_interrupt_counts(tiny_pipe: Any, picture: Image.Image) -> None:
+    stopped = Stopped(tiny_pipe)
+    options: dict[str, Any] = {"blocks": "IN01", "timestep": 300, "draws": 3}
+    with pytest.raises(Interrupted):
+        vxa.trace_picture(stopped, picture, "red", **options)
+    assert hooks(tiny_pipe.unet) == 0
+    stopped.before = 2
+    seen = vxa.trace_picture(stopped, picture, "red", **options)
+    assert [item.key.step for item in seen.attention.all(what="Q", kind="cross")] == [0, 1]
+    assert len(heatmap.cross_maps(seen)) == 1
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,14 @@ import pytest
 
 gr = pytest.importorskip("gradio")
 
+import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from standin import StandIn, TinyUNet  # noqa: E402
 
 from lib_unet_viz.drawing import pictures  # noqa: E402
 from lib_unet_viz.extension import schemas  # noqa: E402
 from lib_unet_viz.maps import vxa  # noqa: E402
+from lib_unet_viz.sampling.schedule import Schedule  # noqa: E402
 from lib_unet_viz.ui.runs import Runs  # noqa: E402
 from lib_unet_viz.ui.style import PARTS_CSS  # noqa: E402
 from lib_unet_viz.ui.vxa_tab import ALL_LAYERS, MODES, NEAR_LAYERS, VXA, block_spec  # noqa: E402
@@ -64,7 +66,7 @@ class Webui:
 class Shallow(StandIn):
     """Another checkpoint: its first input blocks have no attention, and its schedule is shorter."""
 
-    timesteps = 100
+    schedule = Schedule(torch.linspace(0.999, 0.005, 100))
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,9 +130,9 @@ def test_a_layer_that_the_new_model_lacks_is_named(webui: Webui, tab: VXA) -> No
 
 def test_the_model_works_alone(webui: Webui, tab: VXA) -> None:
     class Watched(StandIn):
-        def denoise(self, *args: Any, **kwargs: Any) -> None:
+        def __call__(self, *args: Any) -> Any:
             assert webui.held
-            super().denoise(*args, **kwargs)
+            return super().__call__(*args)
 
     webui.model = Watched()
     look(tab, [ALL_LAYERS])

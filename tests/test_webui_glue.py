@@ -411,11 +411,12 @@ def test_a_latent_is_inverted_with_the_loaded_checkpoint(
 ) -> None:
     from lib_unet_viz.capture.recorder import Recorder
     from lib_unet_viz.capture.request import Capture
-    from lib_unet_viz.hosts.webui.denoiser import WebuiDenoiser
-    from lib_unet_viz.hosts.webui.model import Interrupted, WebuiModel
+    from lib_unet_viz.hosts.webui.checkpoint import Checkpoint
+    from lib_unet_viz.hosts.webui.model import WebuiModel
     from lib_unet_viz.sampling import inversion
+    from lib_unet_viz.sampling.model import Interrupted
 
-    model = WebuiDenoiser(WebuiModel(loaded_model(ldm_unet, parameterization)))
+    model = WebuiModel(Checkpoint(loaded_model(ldm_unet, parameterization)))
     conditions, uncond = model.conditions(["a red circle", "a star"], "bad")
     assert conditions.context.shape == (2, 21, 128)
     assert uncond.context[0, ::7, 0].tolist() == pytest.approx([0.1, 0, 0])

@@ -1,10 +1,10 @@
 """Edit a picture of one's own: invert it to noise, then sample it and its targets from there.
 
-    edited = edit_uploaded(model, picture, "a red circle", EditSettings(edits="red -> blue"), tokens_of=...)
+    edited = edit_uploaded(model, picture, "a red circle", EditSettings(edits="red -> blue"))
     edited.pictures                       # the source as it was reconstructed, then the targets
     edited.errors                         # how far the source is from the picture
 
-The model is each host's own: `PipelineDenoiser`, `WebuiDenoiser`.
+The model is a host's (`sampling.model`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Editing
-from lib_unet_viz.editing.plan import Request, TokensOf
-from lib_unet_viz.sampling.denoiser import Model
+from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.sampling.inversion import CFG, STEPS, Method, Progress, Trajectory, invert, measured, sample
+from lib_unet_viz.sampling.model import Model
 from lib_unet_viz.settings import EditSettings
 
 RMSE, PSNR, LIMIT = "latent RMSE", "PSNR (dB)", "PSNR of the autoencoder alone (dB)"
@@ -28,7 +28,6 @@ def edit_uploaded(
     prompt: str,
     settings: EditSettings,
     *,
-    tokens_of: TokensOf,
     syntax: bool = False,
     negative: str = "",
     method: Method = "direct",
@@ -37,7 +36,8 @@ def edit_uploaded(
     progress: Progress | None = None,
     inverted: dict[str, Trajectory] | None = None,
 ) -> Edited:
-    """Edit a picture (RGB, of a size that the model can encode) that a prompt says something about.
+    """Edit a picture (RGB, of a size that the model can encode) that a prompt says something about. To be
+    called within the model's `running`.
 
     method: of inversion, see `inversion.sample`. syntax: as `alignment.Prompt`. progress(done, total) is
     called after each step, of the inversion too; it may raise to stop. inverted: keeps the inversion by its
@@ -48,9 +48,10 @@ def edit_uploaded(
     `inversion.invert` and `sample` do.
     """
     request = Request.of(prompt, settings)
-    plan = request.plan(tokens_of, syntax=syntax)
+    plan = request.plan(model.tokens, syntax=syntax)
     editing = Editing(model.unet, plan, calls=model.calls)
-    conditions, uncond = model.conditions(request.prompts, negative)
+    size = (picture.height, picture.width)
+    conditions, uncond = model.conditions(request.prompts, negative, size=size)
     total = steps * (3 if method == "null-text" and cfg != 1 else 2)
 
     def told(before: int) -> Progress:

@@ -59,7 +59,7 @@ def layers(width: int | None, height: int | None) -> Layers:
     return Layers(
         model=model.name,
         native_size=model.native_size,
-        timesteps=model.timesteps,
+        timesteps=len(model.schedule),
         near=vxa.default_layers(model),
         blocks=list(_blocks(model, size)),
         attention=list(_attention(model, size)),

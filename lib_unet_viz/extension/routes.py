@@ -85,7 +85,7 @@ def _for_people() -> Iterator[None]:
     """What a request got wrong becomes a 422 with the reason; 503 where no checkpoint is loaded, 409 where
     the run was interrupted before there was anything to answer.
     """
-    from lib_unet_viz.hosts.webui.model import Interrupted
+    from lib_unet_viz.sampling.model import Interrupted
 
     try:
         yield

@@ -8,7 +8,7 @@ and `heatmap.explore_captures`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,20 +19,9 @@ from lib_unet_viz.trace import FIRST, AttentionMap, AttentionMaps, Selection, Tr
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lib_unet_viz.sampling.model import TextModel
     from lib_unet_viz.trace import Key
-    from lib_unet_viz.unet import AttentionSite, UNet
-
-
-class TextModel(Protocol):
-    """What is needed of a model: its text encoder, and the `to_k` of its U-Net."""
-
-    unet: UNet
-
-    def tokens(self, prompt: str) -> list[str]:
-        """The vocabulary's strings for a prompt, with BOS, EOS and padding."""
-
-    def context(self, prompt: str) -> torch.Tensor:
-        """What cross-attention gets of a prompt: (row, token, channel), one row."""
+    from lib_unet_viz.unet import AttentionSite
 
 
 def ask(trace: Trace, model: TextModel, text: str, *, selection: Selection = FIRST) -> Trace:
@@ -58,14 +47,14 @@ def ask(trace: Trace, model: TextModel, text: str, *, selection: Selection = FIR
     sites = {(site.block, site.layer): site for site in model.unet.sites if site.kind == "cross"}
     keys: dict[Key, torch.Tensor] = {}
     sums: dict[Key, list[torch.Tensor]] = {}
-    context = model.context(text)
+    conditions, _ = model.conditions([text])
     for item in queries:
         site = sites.get((item.key.block, item.key.layer or 0))
         if site is None:
             raise ValueError(f"this model has no cross-attention in {item.key.block}; the trace is another's")
         key = replace(item.key, what="QK", step=None, image=0, half="cond", sub=0)
         if key not in keys:
-            keys[key] = _keys(site, context)
+            keys[key] = _keys(site, conditions.context)
         sums.setdefault(key, []).append(_attended(item, site, keys[key]))
     found = [AttentionMap(key, torch.stack(maps).mean(0)) for key, maps in sums.items()]
     looks = (

@@ -7,23 +7,24 @@ attention is recorded.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+import torch
 from PIL import Image, ImageOps
 
 from lib_unet_viz.capture.recorder import Recorder
-from lib_unet_viz.capture.request import Call, Capture, Row, estimate
+from lib_unet_viz.capture.request import Call, Calls, Capture, Row, estimate
 from lib_unet_viz.maps import words as heatmap
 from lib_unet_viz.notation import tokens
 from lib_unet_viz.notation.specs import BlockSpec
+from lib_unet_viz.sampling.model import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    import torch
-
+    from lib_unet_viz.sampling.model import Model
     from lib_unet_viz.trace import Trace
-    from lib_unet_viz.unet import UNet
 
 MULTIPLE = 8  # pixels a latent position stands for
 LEVELS = (0.15, 0.25, 0.35)  # of the noise schedule; what does best on the bundled model, of 0.15 to 0.65
@@ -35,7 +36,7 @@ SMALLEST = 64  # pixels of a side: the U-Net halves the latent three times
 
 def default_timesteps(model: Model) -> tuple[int, ...]:
     """The noise levels that a look is averaged over unless others are chosen."""
-    return tuple(round(level * model.timesteps) for level in LEVELS)
+    return tuple(round(level * len(model.schedule)) for level in LEVELS)
 
 
 def runs(timesteps: Sequence[int] | None = None, *, draws: int = DRAWS) -> int:
@@ -58,33 +59,6 @@ def positions(trace: Trace, words: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return tokens.select(trace.meta["tokens"]["cond"], words)
 
 
-class Model(Protocol):
-    """What a host gives of a loaded latent diffusion model. Latents are scaled as the U-Net wants them."""
-
-    unet: UNet
-    name: str
-    native_size: int  # pixels of a side of the pictures it was trained on
-    timesteps: int  # of its noise schedule; 0 is the least noise
-
-    def tokens(self, prompt: str) -> list[str]:
-        """The vocabulary's strings for a prompt, with BOS, EOS and padding."""
-
-    def context(self, prompt: str) -> torch.Tensor:
-        """What cross-attention gets of a prompt: (row, token, channel), one row."""
-
-    def encode(self, picture: Image.Image) -> torch.Tensor:
-        """A picture, its sides multiples of 8, to a latent (image, channel, y, x)."""
-
-    def add_noise(self, latent: torch.Tensor, *, timestep: int, seed: int) -> torch.Tensor:
-        """Mix a latent with seeded noise, as the schedule does at a timestep."""
-
-    def sigma(self, timestep: int) -> float:
-        """Noise level of a timestep: deviation of the noise relative to the signal's scale."""
-
-    def denoise(self, latents: Iterable[torch.Tensor], *, timestep: int, prompt: str) -> None:
-        """Run the U-Net once on each latent, as soon as it comes; conditional half only."""
-
-
 def trace_picture(
     model: Model,
     picture: Image.Image,
@@ -104,7 +78,7 @@ def trace_picture(
     Args:
         picture: any size and mode; see `prepare`.
         blocks: which blocks' cross-attention, blank for all.
-        timestep: 0 (the picture as it is, no noise) to `model.timesteps - 1`, or several; None is
+        timestep: 0 (the picture as it is, no noise) to the last of the model's schedule, or several; None is
             `default_timesteps`.
         noise_seed: another one gives other noise. draws: of noise at each level, one run of the U-Net each;
             at timestep 0, where all are the same, there is one.
@@ -117,20 +91,7 @@ def trace_picture(
     ready = prepare(picture, model.native_size)
     latent = model.encode(ready)
     size = (int(latent.shape[-2]), int(latent.shape[-1]))
-    runs = [(level, draw) for level in levels for draw in range(draws if level else 1)]
-    step = -1
-
-    def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        row = Row(image=0, half="cond")
-        return Call(step=step, total=len(runs), sigma=model.sigma(runs[step][0]), rows=(row,), size=size)
-
-    def noised(level: int) -> Iterator[torch.Tensor]:
-        nonlocal step
-        for _ in range(sum(level == each for each, _ in runs)):
-            step += 1
-            seed = noise_seed * len(runs) + step
-            yield model.add_noise(latent, timestep=level, seed=seed) if level else latent
-
+    runs = [level for level in levels for _ in range(draws if level else 1)]
     meta: dict[str, Any] = {
         "prompt": prompt,
         "model": model.name,
@@ -139,20 +100,51 @@ def trace_picture(
         "picture_size": [ready.height, ready.width],
         "tokens": {"cond": model.tokens(prompt)},
     }
-    with Recorder(model.unet, attention=_captures(model, spec, size, runs), calls=calls, meta=meta) as trace:
-        for level in levels:
-            model.denoise(noised(level), timestep=level, prompt=prompt)
+    captures = _captures(model, spec, size, total=len(runs))
+    with Recorder(model.unet, attention=captures, calls=_calls(model, runs), meta=meta) as trace:
+        _run(model, latent, prompt, runs, first_seed=noise_seed * len(runs))
     trace.picture = ready
     return trace
+
+
+def _calls(model: Model, runs: Sequence[int]) -> Calls:
+    """The model's own word on its calls; at timestep 0, where no noise is added, there is none."""
+
+    def calls(args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Call | None:
+        call = model.calls(args, kwargs)
+        return call if call is None or runs[call.step] else replace(call, sigma=0.0)
+
+    return calls
+
+
+@torch.no_grad()
+def _run(model: Model, latent: torch.Tensor, prompt: str, runs: Sequence[int], *, first_seed: int) -> None:
+    """The U-Net on the latent (image, channel, y, x) at each timestep, with noise of a seed of its own.
+
+    What was seen before the person asked to stop counts. Raises Interrupted if that is nothing.
+    """
+    with model.running(prompt):
+        size = (MULTIPLE * latent.shape[-2], MULTIPLE * latent.shape[-1])
+        conditions, _ = model.conditions([prompt], size=size)
+        for step, timestep in enumerate(runs):
+            noised = latent
+            if timestep:
+                noised = model.schedule.add_noise(latent, timestep=timestep, seed=first_seed + step)
+            try:
+                model(noised, timestep, conditions, (Row(0, "cond"),), (step, len(runs)))
+            except Interrupted:
+                if not step:
+                    raise
+                return
 
 
 def _levels(model: Model, timestep: int | Sequence[int] | None) -> tuple[int, ...]:
     chosen = default_timesteps(model) if timestep is None else timestep
     levels = tuple(dict.fromkeys([chosen] if isinstance(chosen, int) else chosen))
     for level in levels:
-        if not 0 <= level < model.timesteps:
+        if not 0 <= level < len(model.schedule):
             raise ValueError(
-                f"timestep {level} does not exist; allowed: 0 (no noise) to {model.timesteps - 1}"
+                f"timestep {level} does not exist; allowed: 0 (no noise) to {len(model.schedule) - 1}"
             )
     if not levels:
         raise ValueError("no timestep is given; one at least is needed")
@@ -168,13 +160,11 @@ def _check(model: Model, prompt: str, spec: BlockSpec) -> None:
         )
 
 
-def _captures(
-    model: Model, spec: BlockSpec, size: tuple[int, int], runs: Sequence[object]
-) -> Sequence[Capture]:
+def _captures(model: Model, spec: BlockSpec, size: tuple[int, int], *, total: int) -> Sequence[Capture]:
     """Means over the runs; and, where it does not take too much, what words and places can be asked of."""
     means = heatmap.word_captures(spec.text, halves=("cond",))
     queries = heatmap.explore_captures(default_layers(model), blocks=spec.text)
-    if estimate(model.unet, attention=queries, size=size, total=len(runs)) > KEPT:
+    if estimate(model.unet, attention=queries, size=size, total=total) > KEPT:
         return means
     return *means, *queries
 

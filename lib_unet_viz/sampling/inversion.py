@@ -21,7 +21,8 @@ from PIL import Image
 from torch import Tensor
 
 from lib_unet_viz.capture.request import Row
-from lib_unet_viz.sampling.denoiser import Conditions, Denoiser, Leg, Model, guided, joined, legs, timesteps
+from lib_unet_viz.sampling.ddim import Leg, guided, legs, timesteps
+from lib_unet_viz.sampling.model import Conditions, Denoiser, Model, joined
 
 Method = Literal["direct", "negative", "null-text", "ddim"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -82,7 +83,7 @@ def invert(
             "one picture with one prompt can be inverted at a time; given: latents of shape "
             f"{tuple(latent.shape)} (image, channel, y, x) and {len(source)} prompts"
         )
-    times = timesteps(len(denoiser.alphas_cumprod), steps)
+    times = timesteps(len(denoiser.schedule), steps)
     latents = [latent.float()]
     for done, leg in enumerate(reversed(legs(denoiser, times)), 1):
         noise = denoiser(latents[-1], leg.timestep, source, (Row(0, "cond"),), None)
@@ -240,7 +241,7 @@ def reconstruct(
     cfg: float = CFG,
 ) -> Reconstruction:
     """Invert a picture (RGB, of a size that the model can encode) and sample it again with its own prompt."""
-    conditions, uncond = model.conditions([prompt], negative)
+    conditions, uncond = model.conditions([prompt], negative, size=(picture.height, picture.width))
     trajectory = invert(model, model.encode(picture), conditions, steps=steps)
     latents = sample(model, trajectory, conditions, uncond, method=method, cfg=cfg)
     return measured(model, trajectory, latents[:1], picture)

@@ -24,7 +24,7 @@ from lib_unet_viz.ui.parts import gallery, picture, shown, upload
 from lib_unet_viz.ui.runs import Runs
 
 if TYPE_CHECKING:
-    from lib_unet_viz.maps import vxa
+    from lib_unet_viz.hosts.base import Model
     from lib_unet_viz.maps.words import HeatMap
 
 LABEL_MAP = "label map"
@@ -45,7 +45,7 @@ class VXA:
 
     def __init__(
         self,
-        model: Callable[[], vxa.Model],
+        model: Callable[[], Model],
         runs: Runs,
         *,
         alone: Callable[[int], AbstractContextManager[Any]] | None = None,
@@ -306,7 +306,7 @@ class VXA:
             return [ALL_LAYERS, NEAR_LAYERS], ""
 
 
-def layer_choices(model: vxa.Model) -> dict[str, str]:
+def layer_choices(model: Model) -> dict[str, str]:
     """What the list of layers offers, to block specs: all, those of 16 x 16, and each one."""
     from lib_unet_viz.maps import vxa
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -26,7 +25,6 @@ from lib_unet_viz.editing.hooks import Editing
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.editing.uploaded import edit_uploaded
 from lib_unet_viz.hosts.diffusers import attached as host
-from lib_unet_viz.hosts.diffusers.denoiser import PipelineDenoiser
 from lib_unet_viz.hosts.diffusers.pipeline import Cancelled, Pipeline
 from lib_unet_viz.maps.vxa import prepare
 from lib_unet_viz.sampling.inversion import Method, Trajectory
@@ -89,12 +87,12 @@ def edit(
     if picture is None:
         request = Request.of(prompt, settings)
         return _generated(model, request, report, negative, steps, seed, cfg, size, arguments)
+    host.attach(model.pipe)  # raises where its rows cannot be told
     return edit_uploaded(
-        PipelineDenoiser(model.pipe),
+        model,
         prepare(picture, model.native_size),
         prompt,
         settings,
-        tokens_of=partial(host.tokens, model.pipe),
         negative=negative,
         method=inversion,
         steps=steps,
@@ -117,7 +115,7 @@ def _generated(
     arguments: Mapping[str, Any],
 ) -> Edited:
     pipe, last = model.pipe, list[Tensor]()
-    plan = request.plan(partial(host.tokens, pipe))
+    plan = request.plan(model.tokens)
     editing = Editing(model.unet, plan, calls=EveryCall(host.attach(pipe).calls))
     height, width = size or (model.native_size, model.native_size)
 

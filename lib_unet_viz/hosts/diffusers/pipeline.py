@@ -1,6 +1,4 @@
-"""A diffusers Stable Diffusion pipeline as this package uses it: generate with capture, and look at
-pictures.
-"""
+"""A diffusers Stable Diffusion pipeline as this package uses it: a model that generates, with capture."""
 
 from __future__ import annotations
 
@@ -17,17 +15,15 @@ from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
 from lib_unet_viz.capture.recording import reason
 from lib_unet_viz.capture.request import estimate
 from lib_unet_viz.hosts.diffusers import attached as host
-from lib_unet_viz.hosts.diffusers.denoiser import added, check_alone, latent_of
 from lib_unet_viz.hosts.diffusers.layer_prompts import LayerPrompts
+from lib_unet_viz.hosts.diffusers.pipeline_model import PipelineModel
 from lib_unet_viz.maps.vxa import default_layers
 from lib_unet_viz.maps.words import explore_captures, word_captures
-from lib_unet_viz.sampling.schedule import Schedule
 from lib_unet_viz.settings import Settings
 from lib_unet_viz.trace import Trace
-from lib_unet_viz.unet import UNet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 # Latent channels to RGB, then an offset, for quick previews of Stable Diffusion 1 (Birch-san, 2022).
 PREVIEW = np.array(
@@ -61,14 +57,8 @@ NOTHING = Settings.from_dict(
 )
 
 
-class Pipeline:
+class Pipeline(PipelineModel):
     """A loaded model. `Pipeline.load()` is the bundled one; any folder, file or hub id names another."""
-
-    def __init__(self, pipe: Any, name: str) -> None:
-        self.pipe, self.name = pipe, name
-        self.unet = UNet.of(pipe.unet)
-        self.native_size = int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
-        self.timesteps = int(pipe.scheduler.config.num_train_timesteps)
 
     @classmethod
     def load(cls, model: str | None = None) -> Pipeline:
@@ -197,40 +187,3 @@ class Pipeline:
         rgb = np.clip((latent @ matrix[:-1] + matrix[-1] + 1) * 127.5, 0, 255).astype(np.uint8)
         size = tuple(side * self.pipe.vae_scale_factor for side in reversed(rgb.shape[:2]))
         return Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR)
-
-    # What vxa.Model asks for.
-
-    def tokens(self, prompt: str) -> list[str]:
-        """The vocabulary's strings for a prompt, with BOS, EOS and padding."""
-        return host.tokens(self.pipe, prompt)
-
-    @torch.no_grad()
-    def context(self, prompt: str) -> torch.Tensor:
-        """What cross-attention gets of a prompt: (row, token, channel), one row."""
-        return host.encode(self.pipe, prompt)[0]
-
-    def encode(self, picture: Image.Image) -> torch.Tensor:
-        """The autoencoder's mean latent (image, channel, y, x), scaled as the U-Net wants it.
-
-        Raises ValueError where the U-Net wants more than that and a text.
-        """
-        check_alone(self.pipe)
-        return latent_of(self.pipe, picture)
-
-    def add_noise(self, latent: torch.Tensor, *, timestep: int, seed: int) -> torch.Tensor:
-        """As `Schedule.add_noise`."""
-        return Schedule(self.pipe.scheduler.alphas_cumprod).add_noise(latent, timestep=timestep, seed=seed)
-
-    def sigma(self, timestep: int) -> float:
-        """As `Schedule.sigma`; 0 at timestep 0, which stands for no noise."""
-        return Schedule(self.pipe.scheduler.alphas_cumprod).sigma(timestep) if timestep else 0.0
-
-    @torch.no_grad()
-    def denoise(self, latents: Iterable[torch.Tensor], *, timestep: int, prompt: str) -> None:
-        """A run of the U-Net on each, conditional half; SDXL gets the pooled text and the picture's size."""
-        encoded = host.encode(self.pipe, prompt)
-        for latent in latents:
-            extra = {}
-            if len(encoded) == 4:
-                extra = {"added_cond_kwargs": added(self.pipe, encoded[2], latent)}
-            self.pipe.unet(latent, timestep, encoder_hidden_states=encoded[0], **extra)

@@ -19,7 +19,6 @@ from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.editing.uploaded import edit_uploaded
 from lib_unet_viz.hosts.webui import edit as webui_edit
 from lib_unet_viz.hosts.webui import text as webui_text
-from lib_unet_viz.hosts.webui.denoiser import WebuiDenoiser
 from lib_unet_viz.hosts.webui.model import WebuiModel
 from lib_unet_viz.maps.vxa import prepare
 from lib_unet_viz.sampling.inversion import CFG, STEPS, Method, Trajectory
@@ -68,14 +67,12 @@ def edit(
         raise SettingsError(f"{negative!r} changes during the run: [a:b:n] and [a|b] cannot be edited")
     request, _ = planned(model, prompt, settings)
     small = prepare(picture, model.native_size)
-    denoiser = WebuiDenoiser(model, size=(small.height, small.width))
-    with denoiser.running(prompt):
+    with model.running(prompt):
         return edit_uploaded(
-            denoiser,
+            model,
             small,
             request.source,
             settings,
-            tokens_of=model.tokens,
             syntax=True,
             negative=negative,
             method=inversion,

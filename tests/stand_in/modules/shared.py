@@ -27,6 +27,7 @@ device: Any = "cpu"
 state: Any = SimpleNamespace(
     job="",
     job_count=0,
+    sampling_step=0,
     textinfo=None,
     begin=lambda job: None,
     end=lambda: None,

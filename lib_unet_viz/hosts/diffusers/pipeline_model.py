@@ -1,6 +1,6 @@
-"""A diffusers pipeline as a predictor of noise, with the latents of pictures: what `inversion` asks for.
+"""A diffusers pipeline as a model (`hosts.base`): texts, pictures' latents, and the noise that it predicts.
 
-    model = PipelineDenoiser(load_demo())
+    model = PipelineModel(load_demo())
     found = inversion.reconstruct(model, picture, "a red circle", method="direct")
     with Recorder(model.unet, attention=Capture("M00"), calls=model.calls) as trace:
         inversion.sample(model, trajectory, conditions, uncond)
@@ -11,31 +11,38 @@ Works with Stable Diffusion 1, 2 and XL; the pipeline's own scheduler is not use
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from lib_unet_viz.capture.request import Row
-from lib_unet_viz.hosts.diffusers.attached import attach, encode
-from lib_unet_viz.sampling.denoiser import Conditions, Place, Present, joined, noise_of
+from lib_unet_viz.hosts.base import Conditions, Place, Present, Row, Schedule, joined, noise_of
+from lib_unet_viz.hosts.diffusers.attached import encode, model_name, tokens
+from lib_unet_viz.unet import UNet
 
 
-class PipelineDenoiser:
-    """`inversion.Model` on a pipeline. `calls` says what its U-Net calls are, to a Recorder or an edit.
-
-    Raises UnsupportedModelError as of `attach`; ValueError as of `check_alone`.
-    """
+class PipelineModel:
+    """`hosts.base.Model` on a pipeline; its name is that of what it came from, unless given."""
 
     differentiable = True
 
-    def __init__(self, pipe: Any) -> None:
-        self.pipe, self.unet, self.calls = pipe, attach(pipe).unet, Present()
-        check_alone(pipe)
-        self.alphas_cumprod: Tensor = pipe.scheduler.alphas_cumprod
-        self.prediction = str(pipe.scheduler.config.prediction_type)
+    def __init__(self, pipe: Any, name: str | None = None) -> None:
+        self.pipe, self.unet, self.calls = pipe, UNet.of(pipe.unet), Present()
+        self.name = model_name(pipe) if name is None else name
+        self.native_size = int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
+
+    @property
+    def schedule(self) -> Schedule:
+        """Raises ValueError where the pipeline's scheduler has none."""
+        scheduler = self.pipe.scheduler
+        if not hasattr(scheduler, "alphas_cumprod"):
+            raise ValueError(
+                f"{type(scheduler).__name__} has no noise levels (alphas_cumprod) to noise or invert "
+                "pictures by; choose another scheduler, such as DDIMScheduler"
+            )
+        return Schedule(scheduler.alphas_cumprod)
 
     def __call__(
         self,
@@ -46,21 +53,32 @@ class PipelineDenoiser:
         place: Place | None,
     ) -> Tensor:
         """The predicted noise, float32 (row, channel, y, x)."""
-        module, kept = self.pipe.unet, float(self.alphas_cumprod[timestep])
+        module, schedule = self.pipe.unet, self.schedule
         extra = {}
         if conditions.vector is not None:
             extra["added_cond_kwargs"] = added(self.pipe, conditions.vector, latents)
         context = conditions.context.to(module.dtype)
-        with self.calls.during(place, rows, latents=latents, kept=kept):
+        with self.calls.during(place, rows, latents=latents, sigma=schedule.sigma(timestep)):
             (output,) = module(
                 latents.to(module.dtype), timestep, encoder_hidden_states=context, return_dict=False, **extra
             )
-        return noise_of(output, latents, kept=kept, prediction=self.prediction)
+        prediction = str(self.pipe.scheduler.config.prediction_type)
+        return noise_of(output, latents, kept=schedule.alpha_bar(timestep), prediction=prediction)
+
+    def running(self, prompt: str) -> AbstractContextManager[object]:
+        """A pipeline's prompts name nothing beside words."""
+        return nullcontext()
+
+    def tokens(self, prompt: str) -> list[str]:
+        """The vocabulary's strings for a prompt, with BOS, EOS and padding."""
+        return tokens(self.pipe, prompt)
 
     @torch.no_grad()
-    def conditions(self, prompts: Sequence[str], negative: str = "") -> tuple[Conditions, Conditions]:
+    def conditions(
+        self, prompts: Sequence[str], negative: str = "", *, size: tuple[int, int] | None = None
+    ) -> tuple[Conditions, Conditions]:
         """Of the prompts, a row each; and of the negative prompt, one row. Without one SDXL's is zero where
-        the pipeline's is.
+        the pipeline's is. size: not needed, as the U-Net is told that of its latents (`added`).
         """
         uncond = self._condition(negative)
         if not negative and self.pipe.config.get("force_zeros_for_empty_prompt", False):
@@ -73,7 +91,10 @@ class PipelineDenoiser:
         return Conditions(encoded[0], encoded[2] if len(encoded) == 4 else None)
 
     def encode(self, picture: Image.Image) -> Tensor:
-        """The autoencoder's mean latent, float32; raises ValueError for sides that it cannot halve."""
+        """The autoencoder's mean latent, float32; raises ValueError for sides that it cannot halve, and as
+        `check_alone`.
+        """
+        check_alone(self.pipe)
         factor = self.pipe.vae_scale_factor
         if picture.width % factor or picture.height % factor:
             raise ValueError(
@@ -99,11 +120,6 @@ def check_alone(pipe: Any) -> None:
         raise ValueError(
             "this U-Net reads an image beside the text (IP-Adapter), so pictures of one's own cannot be "
             "looked into or inverted with it; unload_ip_adapter() takes that off"
-        )
-    if not hasattr(pipe.scheduler, "alphas_cumprod"):
-        raise ValueError(
-            f"{type(pipe.scheduler).__name__} has no noise levels (alphas_cumprod) to noise or invert "
-            "pictures by; choose another scheduler, such as DDIMScheduler"
         )
 
 
