@@ -247,12 +247,12 @@ def test_cancelling_leaves_nothing(model: Pipeline) -> None:
 # One call of a U-Net, in both layouts.
 
 
-def plan_of(edits: str, *, length: int = 77, **settings: Any) -> Plan:
+def plan_of(edits: str, *, length: int = 77, mask: Any = None, **settings: Any) -> Plan:
     def tokens(prompt: str) -> list[str]:
         words = [f"{word}</w>" for word in prompt.split()]
         return [BOS, *words, *[EOS] * (length - 1 - len(words))]
 
-    return Request.of("a red circle", EditSettings(edits=edits, **settings)).plan(tokens)
+    return Request.of("a red circle", EditSettings(edits=edits, **settings), mask=mask).plan(tokens)
 
 
 class Places:

@@ -234,6 +234,39 @@ def test_outside_the_mask_a_target_is_its_source(p: Any, order: Any, kind: str) 
     assert hooks(p.sd_model.model.diffusion_model) == 0
 
 
+@pytest.mark.parametrize("blend", [True, False], ids=["and words", "alone"])
+def test_outside_the_drawn_mask_a_target_is_its_source(p: Any, blend: bool, kind: str) -> None:
+    left = torch.zeros(16, 16, dtype=torch.bool)
+    left[:, :7] = True
+    p.nmask = left.expand(4, 16, 16).half()  # as processing.py:1746 makes it
+    run, x = sampled(p, EditSettings(edits="circle -> star", threshold=0.7, blend=blend), kind=kind)
+    [masks] = run.edited(0, []).masks.values()
+    assert all(not (mask & ~left).any() for _, mask in masks)
+    mask = masks[-1][1]
+    assert torch.equal(mask, left) == (not blend)
+    assert torch.equal(x[1][:, ~mask], x[0][:, ~mask])
+    assert not torch.equal(x[1][:, mask], x[0][:, mask])
+    assert p.extra_generation_params == {"U-Net Viz mask": run.requests[False].mask.digest}
+
+
+def test_a_drawn_mask_that_keeps_all_stops_the_run(p: Any) -> None:
+    p.nmask = torch.zeros(4, 16, 16)
+    with pytest.raises(ValueError, match="no white pixel"):
+        sampled(p, SWAP)
+    assert hooks(p.sd_model.model.diffusion_model) == 0
+
+
+def test_only_masked_masks_are_shown_where_they_were_sampled(p: Any) -> None:
+    p.nmask, p.paste_to = torch.zeros(4, 16, 16), (30, 10, 32, 48)
+    p.nmask[:, :, 8:] = 1
+    run, _ = sampled(p, EditSettings(edits="circle -> star", blend=False))
+    made = run.edited(0, [Image.new("RGB", (100, 80))] * 2)
+    shown = torch.zeros(80, 100, dtype=torch.bool)
+    shown[10:58, 46:62] = True
+    assert torch.equal(made.masks[1][-1][1], shown)
+    assert torch.equal(made.plan.blend.own.allows((80, 100), 0.3), shown)
+
+
 def test_how_the_calls_are_split_changes_nothing(p: Any) -> None:
     one, other = (sampled(p, SWAP, order)[1] for order in (together, in_batches))
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

@@ -12,6 +12,7 @@ from torch import Tensor
 from lib_unet_viz.drawing.difference import DISTANCE, brightened, picture_difference, rms
 from lib_unet_viz.drawing.montage import BACKGROUND, montage
 from lib_unet_viz.drawing.norm import number
+from lib_unet_viz.editing import explanation
 from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.notation import edits
@@ -34,6 +35,9 @@ def comparison(edited: Edited) -> Image.Image:
     blank = Image.new("RGB", source.size, BACKGROUND)
     changes, factor = brightened(picture_difference(source, target) for target in targets)
     rows = {"picture": [source, *targets]}
+    given = _given(edited)
+    if given is not None:
+        rows["given mask"] = [dimmed(source, given), *(blank for _ in targets)]
     if edited.masks:
         masks = [edited.masks.get(at) for at in range(1, len(edited.pictures))]
         rows["may change"] = [blank, *(dimmed(source, mask[-1][1]) if mask else source for mask in masks)]
@@ -67,8 +71,19 @@ def mask_sheet(edited: Edited, target: int) -> Image.Image | None:
         gap=4,
         row_labels=[f"{row[0][0]} to {row[-1][0]}" for row in _rows(masks)],
         caption=f"Where “{said}” may change the picture, steps {masks[0][0]} to {masks[-1][0]}\n"
-        f"outside of it the latent is the source's; share of the picture {shares[0]:.0%} to {shares[-1]:.0%}",
+        f"outside of it the latent is the source's; share of the picture {shares[0]:.0%} to {shares[-1]:.0%}"
+        f"\n{explanation.blended(edited.plan, target)}",
     )
+
+
+def _given(edited: Edited) -> Tensor | None:
+    """The mask of one's own as it was used, bool (y, x); None without one, or without a blended step."""
+    own = edited.plan.blend and edited.plan.blend.own
+    masks = next(iter(edited.masks.values()), None)
+    if not own or not masks or edited.plan.blend is None:
+        return None
+    height, width = masks[0][1].shape
+    return own.allows((height, width), edited.plan.blend.threshold)
 
 
 def dimmed(picture: Image.Image, mask: Tensor) -> Image.Image:

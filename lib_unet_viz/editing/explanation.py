@@ -132,11 +132,14 @@ def blended(plan: Plan, number: int) -> str:
     words, without = (
         _names(target, both[number - 1]) if both else "" for both in (blend.words, blend.subtract)
     )
+    start = f" from {blend.start:.0%} of the steps on" if blend.start else ""
+    own = "" if blend.own is None else f"inside the given mask ({blend.own.share:.0%} of the picture)"
+    if own and not blend.words:
+        return f"mask{start}: only what is {own} may change"
     if not words:
         return "local blend without a word: nothing may change"
     less = f", but not {without}" if without else ""
-    start = f" from {blend.start:.0%} of the steps on" if blend.start else ""
-    return f"local blend{start}: only where {words} shows may change{less}"
+    return f"local blend{start}: only where {words} shows {f'and {own} ' if own else ''}may change{less}"
 
 
 def _names(target: Alignment, pairs: Sequence[Pair]) -> str:

@@ -96,6 +96,7 @@ class Editing:
         self._looked: Size = (0, 0)
         self.masks: dict[int, list[tuple[int, Tensor]]] = {}
         self._local = LocalBlend(plan.blend) if plan.blend else None
+        self._looks = bool(plan.blend and plan.blend.words)
         self.follow(UNet.of(unet))
 
     def follow(self, unet: UNet) -> None:
@@ -163,7 +164,7 @@ class Editing:
                     if parts != "v":
                         give = in_this_thread(partial(self._give_source, site, parts))
                         yield linear.register_forward_hook(give)
-        elif edited or self._local is not None:
+        elif edited or self._looks:
             for linear, parts in site.projections:
                 keep = in_this_thread(partial(self._keep, site, parts))
                 yield linear.register_forward_hook(keep)
@@ -241,7 +242,7 @@ class Editing:
             return None
         output, *others = args
         self._check(site, parts["q"], math.prod(site.size(call.size)))
-        if self._local is not None and site.size(call.size) == self._looked:
+        if self._local is not None and self._looks and site.size(call.size) == self._looked:
             self._look(self._local, site, parts, edited=edited)
         changed = None
         for pair in self._pairs:

@@ -2,7 +2,8 @@
 
 Hertz et al. 2022, algorithm 1, lines 11 to 14, as LocalBlend of google/prompt-to-prompt has it: maps of the
 words, summed over the steps so far, 3 x 3 max-pooled, divided by their maximum, above a threshold; the union
-of the target's and the source's, and of those of several words.
+of the target's and the source's, and of those of several words. A mask of one's own narrows that further, or
+is all that there is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from lib_unet_viz.attention import information
 from lib_unet_viz.editing.alignment import Alignment, Pair
+from lib_unet_viz.editing.own_mask import OwnMask
 from lib_unet_viz.notation.tokens import content
 from lib_unet_viz.settings import BlendMaps
 from lib_unet_viz.unet import Size
@@ -30,16 +32,18 @@ class Blend:
     """What to blend by.
 
     words, subtract: for each target, words by their token positions in the source and in it; each word has a
-    map of its own, and what those of `subtract` show is left out of the mask. threshold: of the maps, whose
-    maximum is 1. start: fraction of the steps before the first blend. maps: informative heads count more
-    (`aggregation.informed`), or all alike as in the paper.
+    map of its own, and what those of `subtract` show is left out of the mask. own: nothing outside of it may
+    change; without `words`, all inside. threshold: of the maps, and of `own`, whose maximum is 1. start:
+    fraction of the steps before the first blend. maps: informative heads count more (`aggregation.informed`),
+    or all alike as in the paper.
     """
 
-    words: tuple[tuple[Pair, ...], ...]
+    words: tuple[tuple[Pair, ...], ...] = ()
     subtract: tuple[tuple[Pair, ...], ...] = ()
     threshold: float = 0.3
     start: float = 0.2
     maps: BlendMaps = "informed"
+    own: OwnMask | None = None
 
     def begins(self, step: int, total: int) -> bool:
         """Whether latents are blended after this step (from 0)."""
@@ -74,7 +78,11 @@ class LocalBlend:
 
     def mask(self, image: int, size: Size) -> Tensor:
         """Where a target may differ from its source, as seen so far: bool (y, x) of this size, on the CPU."""
-        return self._shown(image, size, wanted=True) & ~self._shown(image, size, wanted=False)
+        own, threshold = self.blend.own, self.blend.threshold
+        allowed = torch.ones(size, dtype=torch.bool) if own is None else own.allows(size, threshold)
+        if self.blend.words:
+            allowed &= self._shown(image, size, wanted=True) & ~self._shown(image, size, wanted=False)
+        return allowed
 
     def _shown(self, image: int, size: Size, *, wanted: bool) -> Tensor:
         """Where the words to blend by, or to leave out, are in a target or in its source."""

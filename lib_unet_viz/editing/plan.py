@@ -10,6 +10,7 @@ from typing import Any
 from lib_unet_viz.editing.alignment import Alignment, Pair, Prompt, Window, Windows, align, window
 from lib_unet_viz.editing.hooks import Plan
 from lib_unet_viz.editing.local_blend import Blend
+from lib_unet_viz.editing.own_mask import Mask, OwnMask
 from lib_unet_viz.notation import edits
 from lib_unet_viz.notation.layer_prompt import OPEN
 from lib_unet_viz.notation.specs import BlockSpec
@@ -28,10 +29,15 @@ class Request:
     cross: Windows
     self_: Window
     blocks: BlockSpec
+    mask: OwnMask | None = None
 
     @classmethod
-    def of(cls, source: str, settings: EditSettings) -> Request:
-        """Read the settings. Raises SettingsError, and SpecError with its place in the edits or blocks."""
+    def of(cls, source: str, settings: EditSettings, *, mask: Mask | None = None) -> Request:
+        """Read the settings. mask: where the picture may change, as `OwnMask.of` takes it: together with the
+        maps of words, or alone where the settings want no local blend.
+
+        Raises SettingsError, and SpecError with its place in the edits or blocks.
+        """
         if OPEN in source:
             raise SettingsError("an edit's prompt may have no layer prompts: all blocks read the same")
         if settings.self_size < 0:
@@ -46,6 +52,7 @@ class Request:
             Windows.of(_value("cross_steps", settings.cross_steps, Windows.of)),
             cls.window(settings),
             BlockSpec.parse(settings.blocks),
+            None if mask is None else OwnMask.of(mask),
         )
 
     @staticmethod
@@ -65,18 +72,23 @@ class Request:
         for word in self.cross.words:
             if not any(target.holds(word) for target in aligned):
                 aligned[0].positions(word)  # says what there is
-        blend = self._blend(aligned) if self.settings.blend else None
+        blend = self._blend(aligned)
         return Plan(aligned, self.cross, self.self_, self.settings.self_size, self.blocks, blend)
 
-    def _blend(self, targets: Sequence[Alignment]) -> Blend:
-        chosen, left_out = _phrases(self.settings.blend_words), _phrases(self.settings.subtract)
-        grouped = _summed if self.settings.blend_maps == "mean" else tuple
+    def _blend(self, targets: Sequence[Alignment]) -> Blend | None:
+        settings, own = self.settings, self.mask
+        if not settings.blend:
+            alone = Blend(threshold=settings.threshold, start=settings.blend_start, own=own)
+            return None if own is None else alone
+        chosen, left_out = _phrases(settings.blend_words), _phrases(settings.subtract)
+        grouped = _summed if settings.blend_maps == "mean" else tuple
         return Blend(
             tuple(grouped(_places(target, chosen) if chosen else target.changed()) for target in targets),
             tuple(grouped(_places(target, left_out)) for target in targets),
-            self.settings.threshold,
-            self.settings.blend_start,
-            self.settings.blend_maps,
+            settings.threshold,
+            settings.blend_start,
+            settings.blend_maps,
+            own,
         )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Editing
+from lib_unet_viz.editing.own_mask import Mask
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.sampling.inversion import CFG, STEPS, Method, Progress, Trajectory, invert, measured, sample
 from lib_unet_viz.sampling.model import Model
@@ -35,19 +36,20 @@ def edit_uploaded(
     cfg: float = CFG,
     progress: Progress | None = None,
     inverted: dict[str, Trajectory] | None = None,
+    mask: Mask | None = None,
 ) -> Edited:
     """Edit a picture (RGB, of a size that the model can encode) that a prompt says something about. To be
     called within the model's `running`.
 
     method: of inversion, see `inversion.sample`. syntax: as `alignment.Prompt`. progress(done, total) is
     called after each step, of the inversion too; it may raise to stop. inverted: keeps the inversion by its
-    prompt for edits that follow, so that a sweep inverts once. `Edited.errors` has the
-    reconstruction's: of the latents, and of the pictures, with the autoencoder's own.
+    prompt for edits that follow, so that a sweep inverts once. mask: as of `Request.of`. `Edited.errors` has
+    the reconstruction's: of the latents, and of the pictures, with the autoencoder's own.
 
     Raises SpecError and SettingsError for what was asked wrongly, before sampling, and ValueError as
     `inversion.invert` and `sample` do.
     """
-    request = Request.of(prompt, settings)
+    request = Request.of(prompt, settings, mask=mask)
     plan = request.plan(model.tokens, syntax=syntax)
     editing = Editing(model.unet, plan, calls=model.calls)
     size = (picture.height, picture.width)

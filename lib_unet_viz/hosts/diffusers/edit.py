@@ -22,11 +22,12 @@ from torch import Tensor
 from lib_unet_viz.capture.request import Call
 from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Editing
+from lib_unet_viz.editing.own_mask import Mask, fitting
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.editing.uploaded import edit_uploaded
 from lib_unet_viz.hosts.diffusers import attached as host
 from lib_unet_viz.hosts.diffusers.pipeline import Cancelled, Pipeline
-from lib_unet_viz.maps.vxa import prepare
+from lib_unet_viz.maps.vxa import prepare, upright
 from lib_unet_viz.sampling.inversion import Method, Trajectory
 from lib_unet_viz.settings import EditSettings
 from lib_unet_viz.trace import Trace
@@ -67,12 +68,14 @@ def edit(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     inverted: dict[str, Trajectory] | None = None,
+    mask: Mask | None = None,
 ) -> Edited:
     """Make a picture of a prompt and its targets, of size (height, width).
 
     picture: one of one's own instead, of any size, of which the prompt says what it shows; `inversion` is the
     method (`inversion.sample`), and neither seed, size nor arguments are of use. arguments: what this
     pipeline wants beside, such as `strength`, and `image`, of which most want a list of one per picture.
+    mask: as of `Request.of`, of the picture's proportions.
     `progress(step, steps, preview)` is called after each step, with the first target where it is known.
     Raises SpecError and SettingsError for what was asked wrongly, before sampling; Cancelled when
     `cancelled()` turned true.
@@ -85,12 +88,14 @@ def edit(
             progress(done, total, preview)
 
     if picture is None:
-        request = Request.of(prompt, settings)
+        size = size or (model.native_size, model.native_size)
+        request = Request.of(prompt, settings, mask=fitting(mask, size))
         return _generated(model, request, report, negative, steps, seed, cfg, size, arguments)
     host.attach(model.pipe)  # raises where its rows cannot be told
+    own = upright(picture)
     return edit_uploaded(
         model,
-        prepare(picture, model.native_size),
+        prepare(own, model.native_size),
         prompt,
         settings,
         negative=negative,
@@ -99,6 +104,7 @@ def edit(
         cfg=cfg,
         progress=report,
         inverted=inverted,
+        mask=fitting(mask, (own.height, own.width)),
     )
 
 
@@ -111,13 +117,12 @@ def _generated(
     steps: int,
     seed: int,
     cfg: float,
-    size: tuple[int, int] | None,
+    size: tuple[int, int],
     arguments: Mapping[str, Any],
 ) -> Edited:
     pipe, last = model.pipe, list[Tensor]()
     plan = request.plan(model.tokens)
     editing = Editing(model.unet, plan, calls=EveryCall(host.attach(pipe).calls))
-    height, width = size or (model.native_size, model.native_size)
 
     def after_step(_: Any, step: int, __: Any, values: dict[str, Any]) -> dict[str, Any]:
         last[:] = [editing.blend(values["latents"])]
@@ -128,8 +133,8 @@ def _generated(
         "prompt": request.prompts,
         "num_inference_steps": steps,
         "guidance_scale": cfg,
-        "height": height,
-        "width": width,
+        "height": size[0],
+        "width": size[1],
         "generator": [torch.Generator("cpu").manual_seed(seed) for _ in range(plan.pictures)],
         "callback_on_step_end": after_step,
     }

@@ -28,12 +28,14 @@ from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.hosts.webui import forge
 from lib_unet_viz.hosts.webui import steps as webui_steps
 from lib_unet_viz.hosts.webui import text as webui_text
+from lib_unet_viz.hosts.webui.drawn_mask import drawn, whole
 from lib_unet_viz.hosts.webui.layer_prompts import PROMPTS
 from lib_unet_viz.notation.layer_prompt import OPEN
 from lib_unet_viz.settings import EditSettings, SettingsError
 from lib_unet_viz.unet import UNet
 
 SOURCE = {False: "U-Net Viz source", True: "U-Net Viz hires source"}  # infotext's keys, by pass
+MASK = "U-Net Viz mask"  # infotext's key of the digest of one that was drawn
 _TAG = re.compile(r"<\w+:[^>]+>")  # of an extra network (extra_networks.py, re_extra_net)
 
 
@@ -123,7 +125,10 @@ class EditRun:
             Editing(unet, self.plan(model, hires=hires), calls=lambda args, kwargs: None)
 
     def check_prompts(self) -> None:
-        """Before the webui encodes the batch's prompts. Raises EditError where they are others by now."""
+        """Before the webui encodes the batch's prompts, and after `p` has read its pictures and mask. Raises
+        EditError where the prompts are others by now, SettingsError for a mask that lets nothing change.
+        """
+        self._take_mask()
         for hires in self.requests:
             wanted = _without_networks(self.prompts(hires=hires))
             found = _without_networks(getattr(self.p, PROMPTS[hires]["cond"]))
@@ -132,6 +137,12 @@ class EditRun:
                     f"another extension changed the prompts {wanted} to {found}: "
                     "wildcards and the like cannot be edited"
                 )
+
+    def _take_mask(self) -> None:
+        mask = drawn(self.p)
+        if mask is not None:
+            self.requests = {hires: replace(one, mask=mask) for hires, one in self.requests.items()}
+            self.p.extra_generation_params[MASK] = mask.digest
 
     # During the run.
 
@@ -209,7 +220,7 @@ class EditRun:
         found = {at: editing.masks.get(number * self.batch + at) for at in range(1, self.batch)}
         # A second-order sampler's step has two calls: the last one's mask counts.
         masks = {at: list(dict(steps).items()) for at, steps in found.items() if steps}
-        return Edited(self.requests[hires], editing.plan, pictures, masks)
+        return whole(self.p, Edited(self.requests[hires], editing.plan, pictures, masks))
 
 
 def plan(request: Request, model: Any, *, steps: int) -> Plan:

@@ -15,12 +15,13 @@ from PIL import Image
 from lib_unet_viz.capture.recorder import Cancelled
 from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Plan
+from lib_unet_viz.editing.own_mask import Mask, fitting
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.editing.uploaded import edit_uploaded
 from lib_unet_viz.hosts.webui import edit as webui_edit
 from lib_unet_viz.hosts.webui import text as webui_text
 from lib_unet_viz.hosts.webui.model import WebuiModel
-from lib_unet_viz.maps.vxa import prepare
+from lib_unet_viz.maps.vxa import prepare, upright
 from lib_unet_viz.sampling.inversion import CFG, STEPS, Method, Trajectory
 from lib_unet_viz.settings import EditSettings, SettingsError
 from lib_unet_viz.trace import Trace
@@ -48,8 +49,10 @@ def edit(
     progress: Callable[[int, int, Image.Image | None], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     inverted: dict[str, Trajectory] | None = None,
+    mask: Mask | None = None,
 ) -> Edited:
-    """Edit a picture of any size, of which the prompt says what it shows; inversion: as `inversion.sample`.
+    """Edit a picture of any size, of which the prompt says what it shows; inversion: as `inversion.sample`,
+    mask: as `Request.of`, of its proportions.
 
     The webui's own progress counts the steps, of the inversion too; `progress(done, total, None)` is called
     after each. Raises what `planned` and `edit_uploaded` do, Interrupted where the webui's Interrupt was
@@ -66,7 +69,8 @@ def edit(
     if webui_text.sub_prompts(negative, steps=STEPS)[1]:
         raise SettingsError(f"{negative!r} changes during the run: [a:b:n] and [a|b] cannot be edited")
     request, _ = planned(model, prompt, settings)
-    small = prepare(picture, model.native_size)
+    whole = upright(picture)
+    small = prepare(whole, model.native_size)
     with model.running(prompt):
         return edit_uploaded(
             model,
@@ -80,4 +84,5 @@ def edit(
             cfg=cfg,
             progress=report,
             inverted=inverted,
+            mask=fitting(mask, (whole.height, whole.width)),
         )
