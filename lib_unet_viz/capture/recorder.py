@@ -24,6 +24,7 @@ from lib_unet_viz.capture.hooks import AttentionTap, FeatureTap, Tap
 from lib_unet_viz.capture.recording import Recording
 from lib_unet_viz.capture.request import BudgetError, Call, Calls, Capture, Row, estimate, listed
 from lib_unet_viz.capture.runtime import Hooks, is_compiled, uncompiled
+from lib_unet_viz.notation.errors import ranges
 from lib_unet_viz.trace import Pass, Trace
 from lib_unet_viz.unet import UNet
 
@@ -202,8 +203,9 @@ class Recorder:
         for tap in self._taps:
             beyond = tap.capture.steps.beyond(self._total) if self._total else []
             if beyond:
-                steps = ", ".join(map(str, beyond))
-                self._recording.note(f"{tap.name}: the run had {self._total} steps; not recorded: {steps}")
+                self._recording.note(
+                    f"{tap.name}: the run had {self._total} steps; not recorded: {ranges(beyond)}"
+                )
             self._name_missing(tap)
         if not self._followed:
             self._name_skipped()
@@ -219,12 +221,12 @@ class Recorder:
             return
         for pass_, total in self._totals.items():
             there = self._evaluated[pass_]
-            missing = [str(step) for step in tap.capture.steps.steps(total) if step not in there]
+            missing = [step for step in tap.capture.steps.steps(total) if step not in there]
             if missing:
                 where = " in the hires pass" if pass_ == "hires" else ""
                 self._recording.note(
                     f"{tap.name}: of {total} steps{where}, the sampler evaluated no "
-                    f"{', '.join(missing)}: nothing to record there"
+                    f"{ranges(missing)}: nothing to record there"
                 )
 
     def _name_skipped(self) -> None:
@@ -236,7 +238,7 @@ class Recorder:
                     found.setdefault((tap.name, steps), {}).update(dict.fromkeys(names))
         for (name, steps), skipped in found.items():
             self._recording.note(
-                f"{name}: the model skipped {', '.join(skipped)} at step {', '.join(map(str, steps))}: "
+                f"{name}: the model skipped {', '.join(skipped)} at step {ranges(steps)}: "
                 "nothing to record there"
             )
 

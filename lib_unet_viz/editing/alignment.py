@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Any, Literal
 
@@ -19,12 +20,14 @@ from lib_unet_viz.notation import edits
 from lib_unet_viz.notation import tokens as token_module
 from lib_unet_viz.notation.edits import Span, Target
 from lib_unet_viz.notation.specs import SpecError
+from lib_unet_viz.notation.tokens import Typed
 
 Positions = tuple[int, ...]
 Pair = tuple[Positions, Positions]  # tokens of the source, and those of the target that stand for them
 Fate = Literal["kept", "swapped", "new"]
 Window = tuple[float, float]  # fractions of the steps: from, to
 
+_MOST_TOKENS = 2_000  # time and memory grow with their square
 _MATCH, _MISMATCH, _GAP = 1, -1, 0
 
 
@@ -41,11 +44,16 @@ class Prompt:
 
         Raises SpecError where the tokenizer made nothing of it.
         """
-        words = token_module.typed(self.text, self.tokens, syntax=self.syntax)
-        found = [p for word in words if word.start < span[1] and word.end > span[0] for p in word.positions]
+        found = [
+            p for word in self._words if word.start < span[1] and word.end > span[0] for p in word.positions
+        ]
         if not found:
             raise SpecError("the tokenizer dropped these words", self.text, *span)
         return tuple(found)
+
+    @cached_property
+    def _words(self) -> list[Typed]:
+        return token_module.typed(self.text, self.tokens, syntax=self.syntax)
 
 
 @dataclass(frozen=True)
@@ -150,8 +158,15 @@ def align(source: Prompt, edit: Target, tokens: Sequence[str]) -> Alignment:
     """Align a target prompt, of these tokens, with its source.
 
     Of a prompt that was given as a whole, as many words that changed at one place as there were before are
-    taken for swapped. Raises SpecError where the tokenizer made nothing of a word that an edit names.
+    taken for swapped. Raises SpecError where the tokenizer made nothing of a word that an edit names, and for
+    prompts of more than 2,000 tokens.
     """
+    most = max(len(source.tokens), len(tokens))
+    if most > _MOST_TOKENS:
+        message = (
+            f"prompts of at most {_MOST_TOKENS:,} tokens are compared word by word; one of these has {most:,}"
+        )
+        raise SpecError(message, edit.prompt, 0)
     target = Prompt(edit.prompt, tokens, source.syntax)
     swaps = [(source.at(old), target.at(new)) for old, new in edit.swapped]
     rest, gaps = _between(source.tokens, tokens, swaps)

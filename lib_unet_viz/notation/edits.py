@@ -20,12 +20,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from lib_unet_viz.notation.specs import SpecError
+from lib_unet_viz.notation.errors import SpecError, short
 
 WEAKEST, STRONGEST = -2.0, 10.0
 _LINE = re.compile(r"[^\n;]+")
 _ARROW = re.compile(r"->|→")
+_PLUS = re.compile(r"(?:^|(?<=\s))\+(?=.)")
 _RULE = re.compile(r"-{3,}")
+_MOST_LINES, _LONGEST_PHRASE = 200, 1_000  # each word is looked for in the whole prompt
 _ALONE = "a whole target prompt leaves nothing to change by words"
 
 Span = tuple[int, int]  # of a text: start, end
@@ -53,11 +55,14 @@ def targets(source: str, text: str) -> tuple[Target, ...]:
     """The target prompts that the edits make of a source prompt, in the order of the text.
 
     Raises SpecError, with its place in the text of the edits, for a line that cannot be read, a word that the
-    prompt lacks, edits of the same words, and where there is no edit at all.
+    prompt lacks, edits of the same words, more than 200 edits, and where there is no edit at all.
     """
     parts = list(_parts(text))
     if not parts:
         raise SpecError("there is no edit", text, 0, allowed=SYNTAX)
+    lines = [line for part in parts for line in part]
+    if len(lines) > _MOST_LINES:
+        raise lines[_MOST_LINES].error(f"at most {_MOST_LINES} edits are possible")
     return tuple(_target(source, lines) for lines in parts)
 
 
@@ -88,15 +93,16 @@ class Line:
 
     def places(self, prompt: str, phrase: str) -> list[Span]:
         """Where a word or phrase of this line stands in a prompt; `cat#2` is its second place."""
-        found, ordinal = places(prompt, phrase), None
-        if not found and (numbered := re.fullmatch(r"(.+)#(\d+)", phrase)):
-            found, ordinal = places(prompt, numbered[1]), int(numbered[2])
-        if ordinal is not None:
-            found = found[ordinal - 1 : ordinal] if ordinal else []
+        at = self.text.find(phrase)
+        if len(phrase) > _LONGEST_PHRASE:
+            raise self.error(f"words to be changed have at most {_LONGEST_PHRASE:,} characters", at)
+        found = places(prompt, phrase)
+        if not found and (numbered := re.fullmatch(r"(.+)#0*([1-9]\d{0,5})", phrase)):
+            ordinal = int(numbered[2])
+            found = places(prompt, numbered[1])[ordinal - 1 : ordinal]
         if not found:
-            at = self.text.find(phrase)
             words = dict.fromkeys(re.findall(r"\w+(?:['-]\w+)*", prompt))
-            message = f"the prompt {prompt!r} does not hold these words"
+            message = f"the prompt {short(prompt)!r} does not hold these words"
             raise self.error(message, at, at + len(phrase), allowed=words)
         return found
 
@@ -139,20 +145,21 @@ class Draft:
 
     def target(self, said: str, explained: tuple[str, ...]) -> Target:
         """The prompt with all changes, and where these stand in both. Raises SpecError."""
-        text, at = "", 0
+        parts, length, at = list[str](), 0, 0
         swapped, added = [], []
         for change in sorted(self.changes, key=lambda change: change.place):
             start, end = change.place
             if start < at:
                 raise change.line.error("these words are already changed by another edit")
-            text += self.source[at:start]
-            place = (len(text), len(text) + len(change.text))
+            parts += self.source[at:start], change.text
+            length += start - at
+            place = (length, length + len(change.text))
             if change.swap and change.text:
                 swapped.append((change.place, place))
             elif change.text:
                 added.append(place)
-            text, at = text + change.text, end
-        prompt = text + self.source[at:] if self.prompt is None else self.prompt
+            length, at = place[1], end
+        prompt = "".join([*parts, self.source[at:]]) if self.prompt is None else self.prompt
         weights = ((at, one.factor) for one in self.weights for at in one.line.places(prompt, one.words))
         whole = self.prompt is not None
         return Target(prompt, tuple(swapped), tuple(weights), tuple(added), whole, said, explained)
@@ -221,9 +228,10 @@ class Add(Operation):
 
     @classmethod
     def parse(cls, line: Line) -> Add | None:
-        plus = re.compile(r"(?P<after>.*?)(?:^|\s+)\+\s*(?P<words>.+)")
-        found = None if _ARROW.search(line.text) else plus.fullmatch(line.text)
-        return cls(line, found["words"].strip(), found["after"].strip()) if found else None
+        found = None if _ARROW.search(line.text) else _PLUS.search(line.text)
+        return (
+            cls(line, line.text[found.end() :].strip(), line.text[: found.start()].strip()) if found else None
+        )
 
     def apply(self, draft: Draft) -> None:
         if not self.after:
@@ -248,17 +256,19 @@ class Weigh(Operation):
 
     @classmethod
     def parse(cls, line: Line) -> Weigh | None:
-        found = None if _ARROW.search(line.text) else re.fullmatch(r"(.+?)\s*\*\s*(\S*)", line.text)
-        if found is None:
+        last = line.text.rsplit(None, 1)[-1]
+        star = line.text.find("*", max(1, len(line.text[: -len(last)].rstrip()) - 1))  # blanks may follow it
+        if star < 0 or _ARROW.search(line.text):
             return None
-        allowed = (f"{WEAKEST:g} to {STRONGEST:g}",)
+        number = line.text[star + 1 :].strip()
+        at, allowed = len(line.text) - len(number), (f"{WEAKEST:g} to {STRONGEST:g}",)
         try:
-            factor = float(found[2])
+            factor = float(number)
         except ValueError:
-            raise line.error("this is no number", found.start(2), allowed=allowed) from None
+            raise line.error("this is no number", at, allowed=allowed) from None
         if not WEAKEST <= factor <= STRONGEST:
-            raise line.error("this strength is not possible", found.start(2), allowed=allowed)
-        return cls(line, found[1].strip(), factor)
+            raise line.error("this strength is not possible", at, allowed=allowed)
+        return cls(line, line.text[:star].strip(), factor)
 
     def apply(self, draft: Draft) -> None:
         draft.weights.append(self)

@@ -24,8 +24,8 @@ OTHERWISE = "_"
 _MARKER = re.compile(r"\(~:|:~\)")
 _SPACE = re.compile(r"\s*")
 # What Dynamic Prompts expands later ({{ jinja }}, {% jinja %}, ${variable}, {a|b}, __wildcard__) may hold
-# colons.
-_TEMPLATE = r"\{\{.*?\}\}|\{%.*?%\}|\$?\{[^{}]*\}|__[^\s:;]+?__"
+# colons. None holds its own beginning, so that what is never closed is read once.
+_TEMPLATE = r"\{\{(?:(?!\{\{).)*?\}\}|\{%(?:(?!\{%).)*?%\}|\$?\{[^{}]*\}|__[^\s:;]+?__"
 _BLOCKS = re.compile(rf"(?:{_TEMPLATE}|[^:;])*", re.DOTALL)
 _PENDING = re.compile(_TEMPLATE, re.DOTALL)
 _TEXT = re.compile(r"(?:\\;|[^;])*", re.DOTALL)

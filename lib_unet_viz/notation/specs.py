@@ -7,17 +7,18 @@
     steps  = blank | item ("," item)*
     item   = number | number "-" number ["(" "+" number ")"]
 
-Blank means all; a range includes both ends and may be written backwards; spaces may stand between any two
-parts; letters may be small. The notation is that of the webui extension "Dump U-Net".
+Blank means all; at most 1,000 items; a range includes both ends and may be written backwards; spaces may
+stand between any two parts; letters may be small. The notation is that of the webui extension "Dump U-Net".
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol, runtime_checkable
+
+from lib_unet_viz.notation.errors import SpecError as SpecError
 
 _BLOCK = re.compile(r"(IN|M|OUT)\s*([0-9]+)(?:\s*\.\s*([0-9]+))?", re.IGNORECASE)
 _NAME = re.compile(r"(IN|M|OUT)([0-9]+)")
@@ -27,47 +28,7 @@ _SPACE = re.compile(r"\s*")
 _PARTS = ("IN", "M", "OUT")
 # Far above any sampler's step count, and small enough that a list of every step of a range stays small.
 _LARGEST = 99_999
-
-
-class SpecError(ValueError):
-    """A text that a person wrote cannot be read, or names what is not there.
-
-    Attributes: message (str), text (the whole text), position (index of the first wrong character),
-    end (index after the last), allowed (what may stand there). str() shows them with a caret.
-    """
-
-    def __init__(
-        self, message: str, text: str, start: int, end: int | None = None, allowed: Iterable[str] = ()
-    ) -> None:
-        self.message = message
-        self.text = text
-        self.position = max(0, min(start, len(text)))
-        self.end = max(self.position + 1, end if end is not None else 0)
-        self.allowed = tuple(allowed)
-        super().__init__(message, text, start, end, self.allowed)
-
-    def __str__(self) -> str:
-        first = self.text.rfind("\n", 0, self.position) + 1
-        line = self.text[first:].split("\n", 1)[0].replace("\t", " ")
-        at = self.position - first
-        marked = line[at : self.end - first]
-        lines = [self.message, f"  {line}", "  " + " " * _columns(line[:at]) + "^" * max(1, _columns(marked))]
-        if self.allowed:
-            lines.append("allowed: " + ", ".join(self.allowed))
-        return "\n".join(lines)
-
-    @property
-    def line(self) -> str:
-        """The same without a caret, for where lines run into each other."""
-        wrong = self.text[self.position : self.end]
-        place = f" (at “{wrong}” in “{self.text}”)" if wrong.strip() else f" (in “{self.text}”)"
-        allowed = f"; allowed: {', '.join(self.allowed)}" if self.allowed else ""
-        return f"{self.message}{place if self.text else ''}{allowed}"
-
-
-def _columns(text: str) -> int:
-    """Width of `text` in a monospaced terminal, where East Asian wide characters take two columns."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+_MOST_ITEMS = 1_000
 
 
 @runtime_checkable
@@ -144,6 +105,8 @@ class _Reader:
             return ()
         found = [self._item()]
         while self._take(","):
+            if len(found) == _MOST_ITEMS:
+                self._fail(f"a text names at most {_MOST_ITEMS:,} {self.what}s and ranges", ())
             found.append(self._item())
         if self.at < len(self.text):
             self._fail("this does not belong here", (",", "-", "(+number) after a range"))
@@ -313,13 +276,19 @@ class StepSpec:
 
     def steps(self, total: int) -> list[int]:
         """The steps of a run of `total` steps that the spec names, sorted, in 1..total."""
-        if not self._items:
-            return list(range(1, total + 1))
-        return sorted({step for numbers in self._ranges() for step in numbers if step <= total})
+        return self._between(1, total) if self._items else list(range(1, total + 1))
 
     def beyond(self, total: int) -> list[int]:
         """The steps that the spec names and a run of `total` steps does not reach, sorted."""
-        return sorted({step for numbers in self._ranges() for step in numbers if step > total})
+        return self._between(total + 1, max((numbers[-1] for numbers in self._ranges()), default=total))
+
+    def _between(self, first: int, last: int) -> list[int]:
+        """The steps from `first` to `last` that the spec names, sorted."""
+        there = bytearray(last + 1)
+        for numbers in self._ranges():
+            chosen = range(numbers.start, min(numbers.stop, last + 1), numbers.step)
+            there[chosen.start : chosen.stop : chosen.step] = b"\1" * len(chosen)
+        return [step for step in range(first, last + 1) if there[step]]
 
     def includes(self, step: int, total: int) -> bool:
         """Whether `step` (from 1) is among `steps(total)`."""

@@ -8,17 +8,19 @@ prompt.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lib_unet_viz.notation.specs import SpecError
+from lib_unet_viz.notation.errors import SpecError, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 BOS, EOS, END_OF_WORD = "<|startoftext|>", "<|endoftext|>", "</w>"
+_LONGEST_PHRASE, _MOST_NOWHERE = 1_000, 1_000
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,17 @@ class Word:
 def words(tokens: Sequence[str]) -> list[Word]:
     """The words of a tokenised prompt in order, punctuation included; BOS, EOS and padding are none."""
     found: list[Word] = []
-    letters, positions = "", list[int]()
+    positions: list[int] = []
     for position in _text(tokens):
-        letters, positions = letters + tokens[position], [*positions, position]
+        positions.append(position)
         if tokens[position].endswith(END_OF_WORD):
-            found.append(Word(_readable(letters), tuple(positions)))
-            letters, positions = "", []
-    if positions:
-        found.append(Word(_readable(letters), tuple(positions)))
-    return found
+            found.append(_word(tokens, positions))
+            positions = []
+    return [*found, _word(tokens, positions)] if positions else found
+
+
+def _word(tokens: Sequence[str], positions: Sequence[int]) -> Word:
+    return Word(_readable("".join(tokens[position] for position in positions)), tuple(positions))
 
 
 def named(tokens: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -97,40 +101,56 @@ def find(tokens: Sequence[str], phrase: str) -> tuple[int, ...]:
 
     Raises SpecError where the prompt does not hold it, naming the words that it holds.
     """
-    there = words(tokens)
-    literally = _places(there, phrase)
-    if literally:
-        return literally[0]
-    text, mark, ordinal = phrase.strip().rpartition("#") if "#" in phrase else (phrase.strip(), "", "")
-    places = _places(there, text) or _places(there, "".join(_plain(text)))
-    if not places and phrase.strip() in (around := special(tokens)):
-        return around[phrase.strip()]
-    index = 0 if not mark else int(ordinal) - 1 if ordinal.isdigit() else -1
-    if not 0 <= index < len(places):
-        count = f" {len(places)} times" if places else ""
-        message = f"the prompt holds {text!r}{count or ' nowhere'}"
-        raise SpecError(message, phrase, 0, len(phrase), allowed=tuple(word.text for word in there))
-    return places[index]
+    return _Searched(words(tokens), special(tokens)).find(phrase)
 
 
-def _places(there: Sequence[Word], phrase: str) -> list[tuple[int, ...]]:
-    """Token positions of every occurrence of a phrase, each of whose pieces is one word or several."""
-    wanted = phrase.lower().split()
-    found = (_match(there[start:], wanted) for start in range(len(there)))
-    return [tuple(p for word in match for p in word.positions) for match in found if match]
+class _Searched:
+    """The words of a prompt, in which phrases are looked for.
 
+    A phrase's pieces are one word or several (CLIP's "512" is three), so that letters without blanks are
+    searched, and then whether words begin and end where pieces do.
+    """
 
-def _match(there: Sequence[Word], wanted: Sequence[str]) -> Sequence[Word]:
-    """The words at the start that are the phrase, none if they are not. CLIP's "512" is three words."""
-    used = 0
-    for piece in wanted:
-        letters = ""
-        while used < len(there) and len(letters) < len(piece):
-            letters += there[used].text.lower()
-            used += 1
-        if letters != piece:
-            return ()
-    return there[:used]
+    def __init__(self, there: Iterable[Word], around: Mapping[str, tuple[int, ...]]) -> None:
+        self.words = [word for word in there if word.text]
+        self._around = around
+        lowered = [word.text.lower() for word in self.words]
+        self._letters = "".join(lowered)
+        self._starts = _borders(lowered)
+
+    def find(self, phrase: str) -> tuple[int, ...]:
+        """As the function `find` says."""
+        if len(phrase) > _LONGEST_PHRASE:
+            message = f"a word or phrase has at most {_LONGEST_PHRASE:,} characters"
+            raise SpecError(message, phrase, _LONGEST_PHRASE, _LONGEST_PHRASE)
+        literally = next(self._places(phrase), None)
+        if literally is not None:
+            return self._positions(literally)
+        text, mark, ordinal = phrase.strip().rpartition("#") if "#" in phrase else (phrase.strip(), "", "")
+        places = list(self._places(text)) or list(self._places("".join(_plain(text))))
+        if not places and phrase.strip() in self._around:
+            return self._around[phrase.strip()]
+        index = 0 if not mark else int(ordinal) - 1 if ordinal.isdecimal() else -1
+        if not 0 <= index < len(places):
+            count = f" {len(places)} times" if places else ""
+            message = f"the prompt holds {short(text)!r}{count or ' nowhere'}"
+            allowed = tuple(word.text for word in self.words)
+            raise SpecError(message, phrase, 0, len(phrase), allowed=allowed)
+        return self._positions(places[index])
+
+    def _places(self, phrase: str) -> Iterator[range]:
+        """Of every occurrence of a phrase: which words it is."""
+        pieces = phrase.lower().split()
+        sought = "".join(pieces)
+        ends = list(itertools.accumulate(map(len, pieces)))
+        at = self._letters.find(sought) if sought else -1
+        while at >= 0:
+            if at in self._starts and all(at + end in self._starts for end in ends):
+                yield range(self._starts[at], self._starts[at + len(sought)])
+            at = self._letters.find(sought, at + 1)
+
+    def _positions(self, place: range) -> tuple[int, ...]:
+        return tuple(position for index in place for position in self.words[index].positions)
 
 
 def indices(text: str, tokens: Sequence[str]) -> tuple[int, ...]:
@@ -142,10 +162,14 @@ def indices(text: str, tokens: Sequence[str]) -> tuple[int, ...]:
         return tuple(content(tokens))
     found = []
     for piece in re.finditer(r"[^,\s]+", text):
-        if not piece[0].isdigit() or int(piece[0]) >= len(tokens):
+        if not piece[0].isdecimal() or int(piece[0]) >= len(tokens):
             allowed = (f"0 (BOS) to {len(tokens) - 1}, separated by commas",)
             raise SpecError(
-                f"{piece[0]!r} is no index of a token", text, piece.start(), piece.end(), allowed=allowed
+                f"{short(piece[0])!r} is no index of a token",
+                text,
+                piece.start(),
+                piece.end(),
+                allowed=allowed,
             )
         found.append(int(piece[0]))
     return tuple(dict.fromkeys(found))
@@ -153,7 +177,8 @@ def indices(text: str, tokens: Sequence[str]) -> tuple[int, ...]:
 
 def select(tokens: Sequence[str], phrases: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """Positions of each of several words or phrases, by their text."""
-    return {phrase.strip(): find(tokens, phrase) for phrase in phrases if phrase.strip()}
+    searched = _Searched(words(tokens), special(tokens))
+    return {phrase.strip(): searched.find(phrase) for phrase in phrases if phrase.strip()}
 
 
 @dataclass(frozen=True)
@@ -175,7 +200,8 @@ def typed(prompt: str, tokens: Sequence[str] | Sequence[Sequence[str]], *, synta
 
     tokens: of the prompt, or of each of the prompts that AND joins. syntax: whether the host reads the
     webui's: (emphasis:1.2), [less], AND, BREAK, and backslashes before brackets (modules/prompt_parser.py).
-    Words that the tokenizer changed beyond case are left out, as are those that fit nowhere.
+    Words that the tokenizer changed beyond case are left out, as are those that fit nowhere, and all after
+    a thousand different ones that do not: these are no tokens of this prompt.
     """
     parts: list[Sequence[str]] = [tokens] if not tokens or isinstance(tokens[0], str) else list(tokens)  # type: ignore[list-item]
     plain = list(_plain(prompt)) if syntax else list(prompt)
@@ -183,11 +209,8 @@ def typed(prompt: str, tokens: Sequence[str] | Sequence[Sequence[str]], *, synta
     starts, ends = [0, *(end for _, end in borders)], [*(start for start, _ in borders), len(prompt)]
     found = []
     for sub, (part, start, end) in enumerate(zip(parts, starts, ends, strict=False)):
-        for word in words(part):
-            place = _next(plain, word.text, start, end)
-            if place is not None:
-                found.append(Typed(prompt[slice(*place)], *place, word.positions, sub))
-                start = place[1]
+        for word, (first, last) in _spelled(words(part), plain, start, end):
+            found.append(Typed(prompt[first:last], first, last, word.positions, sub))
     return found
 
 
@@ -205,17 +228,34 @@ def _plain(prompt: str) -> Iterator[str]:
     yield from prompt[at:]
 
 
-def _next(letters: Sequence[str], word: str, start: int, end: int) -> tuple[int, int] | None:
-    """Where a word stands next, as (start, end); empty letters inside do not count."""
-    for first in range(start, end):
-        if not letters[first].strip():
+def _borders(parts: Iterable[str]) -> dict[int, int]:
+    """Where each of some texts starts, none of them empty, if they are joined, and where the last ends."""
+    return {at: index for index, at in enumerate(itertools.accumulate(map(len, parts), initial=0))}
+
+
+def _spelled(
+    there: Iterable[Word], letters: Sequence[str], start: int, end: int
+) -> Iterator[tuple[Word, tuple[int, int]]]:
+    """Words with the places (start, end) where they stand one after the other; empty letters do not count.
+
+    What is nowhere is not looked for again, since what follows is less.
+    """
+    full = [at for at in range(start, end) if letters[at]]
+    lowered = [letters[at].lower() for at in full]
+    text, order = "".join(lowered), _borders(lowered)
+    at, nowhere = 0, set[str]()
+    for word in there:
+        sought = word.text.lower()
+        if not sought or sought in nowhere or len(nowhere) == _MOST_NOWHERE:
             continue
-        last, spelled = first, ""
-        while last < end and len(spelled) < len(word):
-            spelled, last = spelled + letters[last].lower(), last + 1
-        if spelled == word.lower():
-            return first, last
-    return None
+        found = text.find(sought, at)
+        while found >= 0 and not (found in order and found + len(sought) in order):
+            found = text.find(sought, found + 1)
+        if found < 0:
+            nowhere.add(sought)
+            continue
+        at = found + len(sought)
+        yield word, (full[order[found]], full[order[at] - 1] + 1)
 
 
 def _byte_values() -> dict[str, int]:

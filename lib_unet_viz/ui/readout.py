@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from lib_unet_viz.capture.request import Capture, estimate
-from lib_unet_viz.notation.specs import SpecError
+from lib_unet_viz.notation.errors import SpecError, ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -169,7 +169,7 @@ def progress(text: str, done: float) -> str:
 def _steps(capture: Capture, total: int) -> list[str]:
     found = [f"{len(capture.steps.steps(total))} of {total} steps"]
     beyond = capture.steps.beyond(total)
-    return [*found, f"not in this run: step {', '.join(map(str, beyond))}"] if beyond else found
+    return [*found, f"not in this run: step {ranges(beyond)}"] if beyond else found
 
 
 def _cost(unet: UNet, **asked: Any) -> list[str]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +14,13 @@ import pytest
 from lib_unet_viz.drawing.bars import bar_chart
 from lib_unet_viz.drawing.lettering import Lettering
 from lib_unet_viz.drawing.montage import montage
+from lib_unet_viz.editing.alignment import Alignment, Prompt, align
+from lib_unet_viz.notation import edits, tokens
+from lib_unet_viz.notation.errors import SpecError, ranges
+from lib_unet_viz.notation.layer_prompt import LayerPrompt
+from lib_unet_viz.notation.specs import BlockSpec, StepSpec
+
+BLOCKS = [*(f"IN{n:02d}" for n in range(12)), "M00", *(f"OUT{n:02d}" for n in range(12))]
 
 LONG = ["masterpiece,1girl,", "女の子は本を読む", "ab ", "i", "W", "one_two three   ", "e\u0301"]
 
@@ -70,3 +81,118 @@ def test_captions_and_labels_of_any_length_make_pictures_of_bounded_size() -> No
     assert page.width <= 1000
     assert page.height <= 6000
     assert bar_chart([prompt], {"a": [1.0]}, caption=prompt).width <= 1000
+
+
+def cats(n: int, *others: str) -> list[str]:
+    return [tokens.BOS, *["cat</w>"] * n, *others, tokens.EOS]
+
+
+def numbered(n: int) -> str:
+    return " ".join(f"w{i}" for i in range(n))
+
+
+def several(n: int) -> list[str]:
+    return [tokens.BOS, *(f"w{i}</w>" for i in range(n)), tokens.EOS]
+
+
+# What grows is a number of words, ranges or signs.
+GROWING: dict[str, Callable[[int], object]] = {
+    "step ranges, named": lambda n: StepSpec.parse("1-99999," * n + "1").steps(20),
+    "step ranges, beyond": lambda n: StepSpec.parse("1-9(+2)," * n + "1").beyond(4),
+    "block ranges": lambda n: BlockSpec.parse("IN00-OUT11," * n + "M00").names(BLOCKS),
+    "{{ never closed": lambda n: LayerPrompt.parse(f"(~: {'{{' * n}: x:~)", lenient=True),
+    "{% never closed": lambda n: LayerPrompt.parse(f"(~: {'{%' * n}: x:~)", lenient=True),
+    "{ never closed": lambda n: LayerPrompt.parse(f"(~: {'${' * n}: x:~)", lenient=True),
+    "__ never closed": lambda n: LayerPrompt.parse(f"(~: {'__a ' * n}: x:~)", lenient=True),
+    "groups": lambda n: LayerPrompt.parse("(~: M00: x:~)" * n).per_block(BLOCKS),
+    "choices": lambda n: LayerPrompt.parse(f"(~: {'M00: x;' * n}:~)").distinct(BLOCKS),
+    "a word of many tokens": lambda n: tokens.words([tokens.BOS, *["cat"] * n, "cat</w>", tokens.EOS]),
+    "a word that is there": lambda n: tokens.find(cats(n), f"cat#{n}"),
+    "a phrase that is not there": lambda n: tokens.find(cats(n), "cat " * 200 + "dog"),
+    "many words": lambda n: tokens.select(several(n), numbered(min(n, 50)).split()),
+    "typed as it is": lambda n: tokens.typed("cat " * n, cats(n), syntax=True),
+    "typed in other words": lambda n: tokens.typed("dog " * n, cats(n), syntax=True),
+    "typed in other words, all different": lambda n: tokens.typed("dog " * n, several(n), syntax=True),
+    "typed brackets": lambda n: tokens.typed("(" * n, cats(n), syntax=True),
+    "typed colons": lambda n: tokens.typed(": " * n, cats(n), syntax=True),
+    "typed numbers": lambda n: tokens.typed(":" + "1" * n + " " * n, cats(n), syntax=True),
+    "typed AND": lambda n: tokens.typed("AND " + " " * n, cats(n), syntax=True),
+    "a word swapped in all its places": lambda n: edits.targets("a cat " * n, "cat -> dog"),
+    "a strength after many blanks": lambda n: edits.targets("a b", f"a{' ' * n}b * 2"),
+    "an edit of blanks": lambda n: edits.targets("a b", f"a{' ' * n}b"),
+    "an edit of stars": lambda n: edits.targets("a b", " *" * n),
+    "an edit of plusses": lambda n: edits.targets("a b", "+ +" * n),
+    "edits": lambda n: edits.targets(numbered(n), "\n".join(f"w{i} -> x" for i in range(n))),
+    "a long error": lambda n: str(BlockSpec.parse("IN00," * min(n, 999) + "x" * n).names(BLOCKS)),
+}
+
+
+def calls(work: Callable[[int], object], n: int) -> int:
+    """How many functions are called, Python's own included."""
+    counted = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        with contextlib.suppress(SpecError):
+            work(n)
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_calls_grow_with_the_text(name: str) -> None:
+    assert calls(GROWING[name], 900) <= 12 * calls(GROWING[name], 90) + 200
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_twenty_thousand_of_them_are_read_at_once(name: str) -> None:
+    """Of what runs inside one call, as regular expressions do: a square would take minutes."""
+    begun = time.thread_time()
+    with contextlib.suppress(SpecError):
+        GROWING[name](20_000)
+    assert time.thread_time() - begun < 4
+
+
+def aligned(n: int) -> Alignment:
+    edit = edits.targets("cat " * n, "cat#1 -> dog")[0]
+    return align(Prompt("cat " * n, cats(n)), edit, [tokens.BOS, "dog</w>", *cats(n - 1)[1:]])
+
+
+REFUSED: dict[str, tuple[Callable[[], object], str]] = {
+    "ranges": (lambda: StepSpec.parse("1-2," * 1_000 + "1"), "at most 1,000 steps and ranges"),
+    "blocks": (lambda: BlockSpec.parse("M00," * 1_000 + "M00"), "at most 1,000 blocks and ranges"),
+    "edits": (lambda: edits.targets("a cat", "cat -> dog\n---\n" * 201), "at most 200 edits"),
+    "words": (lambda: edits.targets("a", "a " * 501 + "-> b"), "at most 1,000 characters"),
+    "tokens": (lambda: aligned(2_000), "at most 2,000 tokens"),
+    "phrase": (lambda: tokens.find(cats(1), "cat " * 251), "at most 1,000 characters"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_above_a_bound_is_refused_in_few_words(name: str) -> None:
+    work, words = REFUSED[name]
+    with pytest.raises(SpecError, match=words) as refused:
+        work()
+    assert len(str(refused.value)) < 700
+    assert len(refused.value.line) < 700
+
+
+def test_errors_show_where_in_a_long_text() -> None:
+    with pytest.raises(SpecError) as refused:
+        StepSpec.parse("1," * 500 + "x," + "1," * 400)
+    _, line, caret = str(refused.value).split("\n")[:3]
+    assert line[caret.index("^")] == "x"
+    assert (line.strip()[0], line[-1]) == ("…", "…")
+    with pytest.raises(SpecError) as refused:
+        tokens.find(several(16_000), "cat")
+    assert "and 15,900 more" in str(refused.value)
+
+
+def test_steps_are_said_as_ranges() -> None:
+    assert ranges(StepSpec.parse("1-99999").beyond(20)) == "21-99999"
+    assert len(ranges(StepSpec.parse("1-99999(+2)").beyond(20))) < 100
