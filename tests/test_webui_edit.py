@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -180,7 +181,8 @@ class Denoiser(nn.Module):
 
         images, both = len(x), torch.cat([x, x])
         params = SimpleNamespace(denoiser=self, x=both, sigma=torch.full((2 * images,), sigma))
-        running.before_denoiser(params)
+        with suppress(Exception):  # the webui only logs what its callbacks raise (script_callbacks.py)
+            running.before_denoiser(params)
         out = torch.zeros_like(both)
         for rows in self.order(2 * images, images):
             times = torch.full((len(rows),), 100 * sigma)
@@ -188,7 +190,8 @@ class Denoiser(nn.Module):
                 both[rows], timesteps=times, context=self.contexts[rows]
             )
         denoised = out[images:] + 3 * (out[:images] - out[images:])
-        running.after_denoiser(SimpleNamespace(x=denoised))
+        with suppress(Exception):
+            running.after_denoiser(SimpleNamespace(x=denoised))
         self.step += 1
         return denoised
 

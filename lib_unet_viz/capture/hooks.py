@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from lib_unet_viz.attention import (
 )
 from lib_unet_viz.capture.recording import Recording
 from lib_unet_viz.capture.request import Call, Capture, Row, stored_dtype
+from lib_unet_viz.capture.runtime import Hooks
 from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, What
 from lib_unet_viz.unet import AttentionSite, UNet
@@ -49,8 +50,8 @@ class Tap:
         self._call: Call | None = None
         self._rows: list[tuple[int, Row]] = []
 
-    def install(self, hooks: ExitStack) -> None:
-        """Register the hooks, each entered into `hooks`."""
+    def install(self, hooks: Hooks) -> None:
+        """Put the hooks on."""
         raise NotImplementedError
 
     def aim(self, unet: UNet) -> None:
@@ -129,10 +130,10 @@ class FeatureTap(Tap):
     def _leave(self) -> None:
         self._blocks = []
 
-    def install(self, hooks: ExitStack) -> None:
+    def install(self, hooks: Hooks) -> None:
         for block in self._blocks:
             look = self.recording.guarded(partial(self._output, block.name))
-            hooks.enter_context(block.output_module.register_forward_hook(look))
+            hooks.put(block.output_module.register_forward_hook, look)
 
     def _output(self, block: str, _module: nn.Module, _args: object, output: Any) -> None:
         if self._call is None or not self._rows:
@@ -177,12 +178,12 @@ class AttentionTap(Tap):
     def _leave(self) -> None:
         self._sites = []
 
-    def install(self, hooks: ExitStack) -> None:
+    def install(self, hooks: Hooks) -> None:
         for site in self._sites:
             for linear, parts in site.projections:
                 if self._parts.intersection(parts):
                     look = self.recording.guarded(partial(self._output, site, parts), NoSuchTokensError)
-                    hooks.enter_context(linear.register_forward_hook(look))
+                    hooks.put(linear.register_forward_hook, look)
 
     def end(self) -> None:
         super().end()

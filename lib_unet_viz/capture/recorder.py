@@ -97,8 +97,12 @@ class Recorder:
         self._evaluated: dict[Pass, set[int]] = {}  # steps from 1
 
     def __enter__(self) -> Trace:
-        self.install()
-        return self.trace
+        try:
+            self.install()
+            return self.trace
+        except BaseException:
+            self._hooks.close()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -115,16 +119,18 @@ class Recorder:
         """
         module = self.unet.module
         self._recording.thread = get_ident()
-        with Hooks() as hooks:
+        try:
             if is_compiled(module):
-                hooks.enter_context(uncompiled(module))
+                self._hooks.enter_context(uncompiled(module))
                 self._recording.note(_COMPILED)
             before = self._recording.guarded(self._before, BudgetError)
-            hooks.enter_context(module.register_forward_pre_hook(before, with_kwargs=True))
-            hooks.enter_context(module.register_forward_hook(self._recording.guarded(self._after)))
+            self._hooks.put(module.register_forward_pre_hook, before, with_kwargs=True)
+            self._hooks.put(module.register_forward_hook, self._recording.guarded(self._after))
             for tap in self._taps:
-                tap.install(hooks)
-            self._hooks = hooks.pop_all()
+                tap.install(self._hooks)
+        except BaseException:
+            self._hooks.close()
+            raise
 
     def remove(self) -> None:
         """Take the hooks off."""

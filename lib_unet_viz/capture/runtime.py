@@ -6,26 +6,33 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from threading import get_ident
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-_T = TypeVar("_T")
-
 
 class Hooks(ExitStack):
     """Hooks that are taken off together; a fault in the midst, or Ctrl-C, is raised when all are off."""
 
-    def enter_context(self, cm: AbstractContextManager[_T]) -> _T:
-        if isinstance(cm, RemovableHandle):
-            self.callback(cm.remove)  # tried again where a fault comes before the hook is off
-        return super().enter_context(cm)
+    def put(self, register: Callable[..., RemovableHandle], hook: Callable[..., Any], **how: Any) -> None:
+        """Put a hook on by a module's `register_forward_hook` or `register_forward_pre_hook`."""
+        # First, as a fault may come before the handle is here, and a second time before it is of use.
+        self.callback(_take_off, register.__self__, hook)  # type: ignore[attr-defined]
+        self.callback(register(hook, **how).remove)
 
     def close(self) -> None:
-        with self:  # takes off what a fault leaves on
+        try:
             super().close()
+        finally:
+            super().close()  # what a fault left on
+
+
+def _take_off(module: nn.Module, hook: Callable[..., Any]) -> None:
+    for there in (module._forward_hooks, module._forward_pre_hooks):
+        for number in [number for number, each in there.items() if each is hook]:
+            del there[number]
 
 
 def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:

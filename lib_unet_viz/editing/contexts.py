@@ -57,26 +57,30 @@ class Contexts:
         self._hooks = Hooks()
 
     def __enter__(self) -> Contexts:
-        module = self.unet.module
-        with Hooks() as hooks:
-            hooks.enter_context(uncompiled(module))
-            hooks.callback(self._after)
-            before, after = in_this_thread(self._before), in_this_thread(self._after)
-            hooks.enter_context(module.register_forward_pre_hook(before, with_kwargs=True))
-            hooks.enter_context(module.register_forward_hook(after))
-            for site in self.unet.sites:
-                if site.kind == "cross":
-                    for linear, parts in site.projections:
-                        if parts != "q":
-                            enter = in_this_thread(partial(self._enter, parts, site))  # type: ignore[arg-type]
-                            hooks.enter_context(linear.register_forward_pre_hook(enter))
-            self._hooks = hooks.pop_all()
-        return self
+        try:
+            self._install()
+            return self
+        except BaseException:
+            self._hooks.close()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._hooks.close()
+
+    def _install(self) -> None:
+        module, hooks = self.unet.module, self._hooks
+        hooks.enter_context(uncompiled(module))
+        hooks.callback(self._after)
+        hooks.put(module.register_forward_pre_hook, in_this_thread(self._before), with_kwargs=True)
+        hooks.put(module.register_forward_hook, in_this_thread(self._after))
+        for site in self.unet.sites:
+            if site.kind == "cross":
+                for linear, parts in site.projections:
+                    if parts != "q":
+                        enter = in_this_thread(partial(self._enter, parts, site))  # type: ignore[arg-type]
+                        hooks.put(linear.register_forward_pre_hook, enter)
 
     def _before(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._given = {}

@@ -14,7 +14,7 @@ processor is replaced, and where nothing is edited nothing is computed anew.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -111,8 +111,12 @@ class Editing:
         }
 
     def __enter__(self) -> Editing:
-        self.install()
-        return self
+        try:
+            self.install()
+            return self
+        except BaseException:
+            self.remove()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -121,17 +125,18 @@ class Editing:
 
     def install(self) -> None:
         """Put the hooks on. A host that knows when its U-Net works may do so time and again."""
-        module = self.unet.module
-        with Hooks() as hooks:
+        module, hooks = self.unet.module, self._hooks
+        try:
             hooks.enter_context(uncompiled(module))
             hooks.callback(self._end)
-            before, after = in_this_thread(self._begin), in_this_thread(self._end)
-            hooks.enter_context(module.register_forward_pre_hook(before, with_kwargs=True))
-            hooks.enter_context(module.register_forward_hook(after))
+            hooks.put(module.register_forward_pre_hook, in_this_thread(self._begin), with_kwargs=True)
+            hooks.put(module.register_forward_hook, in_this_thread(self._end))
             for site in self.unet.sites:
-                for hook in self._hooks_of(site):
-                    hooks.enter_context(hook)
-            self._hooks = hooks.pop_all()
+                for register, hook in self._hooks_of(site):
+                    hooks.put(register, hook)
+        except BaseException:
+            hooks.close()
+            raise
 
     def remove(self) -> None:
         """Take the hooks off."""
@@ -156,20 +161,21 @@ class Editing:
 
     # Hooks.
 
-    def _hooks_of(self, site: AttentionSite) -> Iterator[Any]:
+    def _hooks_of(self, site: AttentionSite) -> Iterator[tuple[Callable[..., Any], Callable[..., Any]]]:
+        """By what each is registered, and the hook."""
         edited = site.name in self._edited
         if site.kind == "self":
             if edited:
                 for linear, parts in site.projections:
                     if parts != "v":
                         give = in_this_thread(partial(self._give_source, site, parts))
-                        yield linear.register_forward_hook(give)
+                        yield linear.register_forward_hook, give
         elif edited or self._looks:
             for linear, parts in site.projections:
                 keep = in_this_thread(partial(self._keep, site, parts))
-                yield linear.register_forward_hook(keep)
+                yield linear.register_forward_hook, keep
             mix = in_this_thread(partial(self._mix, site, edited))
-            yield site.to_out.register_forward_pre_hook(mix)
+            yield site.to_out.register_forward_pre_hook, mix
 
     def _begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call = self._calls(args, kwargs)

@@ -125,6 +125,7 @@ def _generated(
     editing = Editing(model.unet, plan, calls=EveryCall(host.attach(pipe).calls))
 
     def after_step(_: Any, step: int, __: Any, values: dict[str, Any]) -> dict[str, Any]:
+        model.check_same(editing.unet)
         last[:] = [editing.blend(values["latents"])]
         report(step + 1, steps, model.preview(last[0][1:]))
         return {"latents": last[0]}

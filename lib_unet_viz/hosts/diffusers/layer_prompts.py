@@ -71,6 +71,11 @@ class LayerPrompts:
         return [text or "" for text in self._encoded]
 
     @property
+    def differ(self) -> bool:
+        """Whether some block reads a text of its own."""
+        return bool(self._own)
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """What to call the pipeline with: the texts that most blocks read, and how they are encoded."""
         found: dict[str, Any] = {
@@ -87,7 +92,7 @@ class LayerPrompts:
 
     def contexts(self) -> AbstractContextManager[Any]:
         """To be entered for the time of the run; nothing is installed where all blocks read the same."""
-        return Contexts(self.unet, self._provide) if self._own else nullcontext()
+        return Contexts(self.unet, self._provide) if self.differ else nullcontext()
 
     def describe(self, **more: Any) -> dict[str, Any]:
         """As `hosts.diffusers.describe`: prompts as they were given, tokens as each block reads them."""

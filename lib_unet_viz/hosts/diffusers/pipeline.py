@@ -120,6 +120,8 @@ class Pipeline(PipelineModel):
         def after_step(pipe: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
             if cancelled():
                 raise Cancelled(recorder.trace)
+            if prompts.differ:
+                self.check_same(prompts.unet)
             if progress is not None:
                 progress(step + 1, steps, self._shown(values["latents"], recorder.trace))
             return {}

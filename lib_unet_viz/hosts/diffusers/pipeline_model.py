@@ -29,9 +29,24 @@ class PipelineModel:
     differentiable = True
 
     def __init__(self, pipe: Any, name: str | None = None) -> None:
-        self.pipe, self.unet, self.calls = pipe, UNet.of(pipe.unet), Present()
+        self.pipe, self._unet, self.calls = pipe, UNet.of(pipe.unet), Present()
         self.name = model_name(pipe) if name is None else name
         self.native_size = int(pipe.unet.config.sample_size * pipe.vae_scale_factor)
+
+    @property
+    def unet(self) -> UNet:
+        """The pipeline's present U-Net, which may be another than before."""
+        if self._unet.module is not self.pipe.unet:
+            self._unet = UNet.of(self.pipe.unet)
+        return self._unet
+
+    def check_same(self, unet: UNet) -> None:
+        """Raise ValueError where the pipeline has another U-Net by now: hooks would act on one at rest."""
+        if unet.module is not self.pipe.unet:
+            raise ValueError(
+                "the pipeline's U-Net was replaced during the run: layer prompts and edits act on the one "
+                "that the run began with"
+            )
 
     @property
     def schedule(self) -> Schedule:

@@ -9,13 +9,14 @@ textual inversion, clip skip), the call through `apply_model`. References are to
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from modules import devices, processing, prompt_parser, shared
 from torch import Tensor
 
+from lib_unet_viz.capture.runtime import Hooks
 from lib_unet_viz.hosts.base import Schedule, noise_of, sigma_of
 from lib_unet_viz.hosts.webui import forge
 from lib_unet_viz.hosts.webui.loaded import FACTOR
@@ -179,14 +180,14 @@ class ForgeCheckpoint(Checkpoint):
 def _posteriors_mode(autoencoder: Any) -> Iterator[None]:
     """SDXL's autoencoder samples its posterior with the global random numbers: take the mean instead."""
     regularization = getattr(autoencoder, "regularization", None)
-    with ExitStack() as hooks:
+    with Hooks() as hooks:
         if regularization is not None:
 
             def mean(_: Any, given: tuple[Tensor, ...], sampled: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
                 return given[0].chunk(2, dim=1)[0], sampled[1]
 
             hooks.enter_context(own_random())
-            hooks.enter_context(regularization.register_forward_hook(mean))
+            hooks.put(regularization.register_forward_hook, mean)
         yield
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from lib_unet_viz.capture.request import Calls
+from lib_unet_viz.capture.runtime import Hooks
 from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import EditError, Editing, Plan
 from lib_unet_viz.editing.plan import Request
@@ -59,7 +60,7 @@ class EditRun:
         self._editings: dict[bool, Editing] = {}
         self._present: Editing | None = None
         self._denoiser: Any = None
-        self._hook: Any = None
+        self._hooks = Hooks()
         self._x: Tensor | None = None
 
     @property
@@ -175,7 +176,7 @@ class EditRun:
         if denoiser is not self._denoiser:
             self.close()
             self._denoiser = denoiser
-            self._hook = denoiser.register_forward_pre_hook(self._before_call, with_kwargs=True)
+            self._hooks.put(denoiser.register_forward_pre_hook, self._before_call, with_kwargs=True)
 
     def remove(self) -> None:
         """Take the hooks off the U-Net."""
@@ -184,9 +185,8 @@ class EditRun:
 
     def close(self) -> None:
         """Take the hook off the denoiser."""
-        if self._hook is not None:
-            self._hook.remove()
-        self._denoiser = self._hook = self._x = None
+        self._hooks.close()
+        self._denoiser = self._x = None
 
     def blend(self, latents: Any) -> None:
         """Blend the batch's latents in place, by the masks of the last call. Decoded pictures stay."""

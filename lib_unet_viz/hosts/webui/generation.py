@@ -22,6 +22,7 @@ from typing import Any
 from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
 from lib_unet_viz.capture.recording import reason
 from lib_unet_viz.capture.request import BudgetError, Call, Row, estimate
+from lib_unet_viz.capture.runtime import Hooks
 from lib_unet_viz.editing.contexts import Contexts
 from lib_unet_viz.editing.hooks import EditError
 from lib_unet_viz.hosts.webui import forge, running
@@ -62,7 +63,7 @@ class Generation:
         self._problem: Exception | None = None
         self._blind = not settings.enabled  # nothing is to be recorded, or no more
         self._params: Any = None
-        self._hooks = ExitStack()
+        self._hooks = Hooks()
         self._present: tuple[Row, ...] | None = None
         self._rows: deque[Row] | None = None
         self._place: tuple[int, int] | None = None
@@ -88,10 +89,11 @@ class Generation:
 
     def close(self) -> None:
         """Take part in nothing any more."""
-        self.end_step()
-        if self.edit is not None:
-            self.edit.close()
-        running.discard(self)
+        with ExitStack() as each:
+            each.callback(running.discard, self)
+            if self.edit is not None:
+                each.callback(self.edit.close)
+            each.callback(self.end_step)
 
     def finish(self) -> None:
         """Complete the trace. What could not be recorded becomes a note: the picture is there anyway.
@@ -115,9 +117,9 @@ class Generation:
         """Put the hooks on the U-Net that is going to work. Problems surface in its call, which stops the
         run: the webui only logs what a callback raises.
         """
-        self.end_step()
-        self._params, self._rows, self._entries, self._place = params, None, 0, None
         try:
+            self.end_step()
+            self._params, self._rows, self._entries, self._place = params, None, 0, None
             if self._problem is not None:
                 raise self._problem
             if not self._blind or self._acting:
@@ -132,7 +134,10 @@ class Generation:
         except Exception as error:
             self.end_step()
             self._problem = running.for_request(self.p, error)
-            self._hooks.enter_context(running.raising(module_of(self.p.sd_model), self._problem))
+            running.put_raising(self._hooks, module_of(self.p.sd_model), self._problem)
+        except BaseException:
+            self.end_step()
+            raise
 
     @property
     def _acting(self) -> str:
@@ -163,14 +168,15 @@ class Generation:
 
     def end_step(self, params: Any = None) -> None:
         """Take the hooks off. params: what the webui says of a call that went well."""
-        if self._recorder is not None:
-            self._recorder.remove()
-        if self.edit is not None:
-            self.edit.remove()
-            if params is not None and self._params is not None:
-                with self._attempt():
-                    self.edit.end_call(params.x)
-        self._hooks.close()
+        with ExitStack() as each:  # all of it, also where a fault or Ctrl-C comes in the midst
+            each.callback(self._hooks.close)
+            if self.edit is not None:
+                each.callback(self.edit.remove)
+            if self._recorder is not None:
+                each.callback(self._recorder.remove)
+        if self.edit is not None and params is not None and self._params is not None:
+            with self._attempt():
+                self.edit.end_call(params.x)
         self._params = None
 
     def watch_inner(self, p: Any) -> None:
@@ -214,7 +220,7 @@ class Generation:
 
     def _install(self, unet: UNet) -> None:
         module = unet.module
-        self._hooks.enter_context(module.register_forward_pre_hook(self._announce, with_kwargs=True))
+        self._hooks.put(module.register_forward_pre_hook, self._announce, with_kwargs=True)
         if self._reading:
             self._hooks.enter_context(Contexts(unet, self._contexts, transform=webui_layers.transform))
         if self.edit is not None:
@@ -240,7 +246,7 @@ class Generation:
                 self.end_step()
 
         if "always_call" in inspect.signature(module.register_forward_hook).parameters:
-            self._hooks.enter_context(module.register_forward_hook(after, always_call=True))
+            self._hooks.put(module.register_forward_hook, after, always_call=True)
 
     def _announce(self, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before all else in a call: which rows it has."""

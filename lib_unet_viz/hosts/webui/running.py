@@ -7,9 +7,9 @@ to the webui's v1.10.1.
 from __future__ import annotations
 
 import weakref
-from contextlib import ExitStack
 from typing import Any, Protocol
 
+from lib_unet_viz.capture.runtime import Hooks
 from lib_unet_viz.hosts.webui.loaded import module_of
 from lib_unet_viz.notation.specs import SpecError
 
@@ -80,7 +80,7 @@ class Refusal:
 
     def __init__(self, p: Any, error: Exception) -> None:
         self.p, self.error = p, error
-        self._hooks = ExitStack()
+        self._hooks = Hooks()
 
     def __enter__(self) -> Refusal:
         add(self)
@@ -92,7 +92,7 @@ class Refusal:
     def begin_step(self, _: Any) -> None:
         """Raise in the U-Net's call."""
         self.end_step()
-        self._hooks.enter_context(raising(module_of(self.p.sd_model), self.error))
+        put_raising(self._hooks, module_of(self.p.sd_model), self.error)
 
     def end_step(self, _: Any = None) -> None:
         """Take the hook off."""
@@ -115,11 +115,11 @@ def for_request(p: Any, error: Exception) -> Exception:
     return HTTPException(status_code=422, detail=str(error))
 
 
-def raising(module: Any, error: Exception) -> Any:
+def put_raising(hooks: Hooks, module: Any, error: Exception) -> None:
     """A hook that raises an error in the module's next call, once: others that wait there are taken off."""
 
     def stop(*_: Any) -> None:
         rest()
         raise error
 
-    return module.register_forward_pre_hook(stop)
+    hooks.put(module.register_forward_pre_hook, stop)
