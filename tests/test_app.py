@@ -18,12 +18,13 @@ from standin import StandIn  # noqa: E402
 from lib_unet_viz.app.page import build  # noqa: E402
 from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
 from lib_unet_viz.capture.dump import load_trace  # noqa: E402
+from lib_unet_viz.drawing.look import ALL_LAYERS, layer_choices  # noqa: E402
 from lib_unet_viz.extension import panel  # noqa: E402
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Settings  # noqa: E402
 from lib_unet_viz.ui import components as ui  # noqa: E402
 from lib_unet_viz.ui import readout  # noqa: E402
 from lib_unet_viz.ui.runs import GoneError, Runs, reports  # noqa: E402
-from lib_unet_viz.ui.vxa_tab import ALL_LAYERS, VXA, layer_choices  # noqa: E402
+from lib_unet_viz.ui.vxa_tab import VXA  # noqa: E402
 
 # gradio leaves event loops and their sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(

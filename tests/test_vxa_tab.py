@@ -23,12 +23,13 @@ from PIL import Image  # noqa: E402
 from standin import StandIn, TinyUNet  # noqa: E402
 
 from lib_unet_viz.drawing import pictures  # noqa: E402
+from lib_unet_viz.drawing.look import ALL_LAYERS, MODES, NEAR_LAYERS, block_spec  # noqa: E402
 from lib_unet_viz.extension import schemas  # noqa: E402
 from lib_unet_viz.maps import vxa  # noqa: E402
 from lib_unet_viz.sampling.schedule import Schedule  # noqa: E402
 from lib_unet_viz.ui.runs import Runs  # noqa: E402
 from lib_unet_viz.ui.style import PARTS_CSS  # noqa: E402
-from lib_unet_viz.ui.vxa_tab import ALL_LAYERS, MODES, NEAR_LAYERS, VXA, block_spec  # noqa: E402
+from lib_unet_viz.ui.vxa_tab import VXA  # noqa: E402
 from lib_unet_viz.unet import UNet  # noqa: E402
 
 # gradio leaves event loops and their sockets to the garbage collector.

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import chain
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from modules import call_queue, processing, sd_samplers, sd_schedulers, shared
 
 from lib_unet_viz.capture.dump import save_trace
 from lib_unet_viz.drawing import edit_sheets
+from lib_unet_viz.drawing.look import SHOWN_SIZE, block_spec, draw, heat_map, layer_choices
 from lib_unet_viz.extension.edit_tab import JOB as EDIT_JOB
 from lib_unet_viz.extension.schemas import (
     MULTIPLE,
@@ -44,7 +46,6 @@ from lib_unet_viz.notation import tokens
 from lib_unet_viz.notation.layer_prompt import CLOSE, OPEN
 from lib_unet_viz.settings import EditSettings, Settings, SettingsError
 from lib_unet_viz.trace import Trace
-from lib_unet_viz.ui.vxa_tab import SHOWN_SIZE, block_spec, draw, heat_map, layer_choices
 
 JOB = "unet-viz-trace"
 LARGEST_MB = 512  # of maps in one answer
@@ -72,7 +73,7 @@ def look(request: VXARequest) -> VXAResult:
     levels = [request.timestep] if isinstance(request.timestep, int) else request.timestep
     with alone(_runs(levels, request.draws)):
         model = loaded()
-        indices = _indices(request, model.tokens(request.prompt))
+        positions = _positions(request, model.tokens(request.prompt))
         seen = vxa.trace_picture(
             model,
             image,
@@ -83,7 +84,7 @@ def look(request: VXARequest) -> VXAResult:
             draws=request.draws,
         )
     seen.picture = vxa.prepare(image, max(SHOWN_SIZE, model.native_size))
-    heat, _ = heat_map(seen, indices, method=request.method, original=request.original)
+    heat, _ = heat_map(seen, positions, method=request.method, original=request.original)
     texts = seen.meta["tokens"]["cond"]
     return VXAResult(
         image=png(draw(seen, heat, request.mode, method=request.method)),
@@ -173,16 +174,14 @@ def _runs(levels: list[int] | None, draws: int) -> int:
     return runs
 
 
-def _indices(request: VXARequest, texts: list[str]) -> str:
-    """Indices of the words or tokens asked for, as text. Raises ValueError for both, SpecError for others."""
+def _positions(request: VXARequest, texts: list[str]) -> tuple[int, ...] | None:
+    """Of the words or tokens asked for, None for all. Raises ValueError for both, and for others."""
     if request.words and request.tokens:
         raise ValueError("give words or tokens, not both")
-    found = list(request.tokens)
-    for positions in tokens.select(texts, request.words).values():
-        found += positions
-    indices = ", ".join(map(str, found))
-    tokens.indices(indices, texts)
-    return indices
+    if not request.words and not request.tokens:
+        return None
+    places = tokens.select(texts, request.words).values()
+    return tokens.checked([*request.tokens, *chain.from_iterable(places)], texts)
 
 
 def _settings(request: TraceRequest) -> Settings:

@@ -175,6 +175,15 @@ def indices(text: str, tokens: Sequence[str]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def checked(positions: Iterable[int], tokens: Sequence[str]) -> tuple[int, ...]:
+    """The positions, each once. Raises ValueError for one that the prompt does not have."""
+    found = tuple(dict.fromkeys(positions))
+    for position in found:
+        if not 0 <= position < len(tokens):
+            raise ValueError(f"{position} is no index of a token; allowed: 0 (BOS) to {len(tokens) - 1}")
+    return found
+
+
 def select(tokens: Sequence[str], phrases: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """Positions of each of several words or phrases, by their text."""
     searched = _Searched(words(tokens), special(tokens))

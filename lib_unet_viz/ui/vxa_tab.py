@@ -6,14 +6,16 @@ a look needs is imported by it, so that a webui starts sooner.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
 
-from lib_unet_viz.maps.aggregation import DEFAULT, METHODS, MIDDLE
+from lib_unet_viz.drawing import look
+from lib_unet_viz.drawing.look import ALL_LAYERS, LABEL_MAP, MODES, NEAR_LAYERS, block_spec, layer_choices
+from lib_unet_viz.maps.aggregation import DEFAULT, METHODS
 from lib_unet_viz.notation import tokens
 from lib_unet_viz.settings import Method
 from lib_unet_viz.trace import Trace
@@ -25,12 +27,7 @@ from lib_unet_viz.ui.runs import Runs
 
 if TYPE_CHECKING:
     from lib_unet_viz.hosts.base import Model
-    from lib_unet_viz.maps.words import HeatMap
 
-LABEL_MAP = "label map"
-MODES = ("masked", "greyscale", "heat overlay", "mask", LABEL_MAP)
-ALL_LAYERS, NEAR_LAYERS = "all", "16 x 16"
-SHOWN_SIZE = 768  # the result has at most this many pixels squared; the model looks at a smaller copy
 HINT = "Drop or paste a picture, write what to look for in it, and press the button."
 
 
@@ -242,7 +239,7 @@ class VXA:
                     noise_seed=int(seed or 0),
                 )
             # Shown larger than the model sees it; the map is stretched over it.
-            trace.picture = vxa.prepare(image, max(SHOWN_SIZE, model.native_size))
+            trace.picture = vxa.prepare(image, max(look.SHOWN_SIZE, model.native_size))
             name = self.runs.start()
             run = self.runs.of(name)
             if run is not None:
@@ -275,9 +272,10 @@ class VXA:
     ) -> tuple[Image.Image, str]:
         if other.strip():
             trace, indices = self._ask(trace, other), ""
-        heat, text = heat_map(trace, indices, method=method, original=original)
+        asked = tokens.indices(indices, trace.meta["tokens"]["cond"]) if indices.strip() else None
+        heat, text = look.heat_map(trace, asked, method=method, original=original)
         line = _line(trace, "all words" if mode == LABEL_MAP else text)
-        return draw(trace, heat, mode, method=method), line
+        return look.draw(trace, heat, mode, method=method), line
 
     def _ask(self, trace: Trace, words: str) -> Trace:
         from lib_unet_viz.maps import open_vocabulary
@@ -306,89 +304,11 @@ class VXA:
             return [ALL_LAYERS, NEAR_LAYERS], ""
 
 
-def layer_choices(model: Model) -> dict[str, str]:
-    """What the list of layers offers, to block specs: all, those of 16 x 16, and each one."""
-    from lib_unet_viz.maps import vxa
-
-    choices = {ALL_LAYERS: "", NEAR_LAYERS: vxa.default_layers(model)}
-    for block in model.unet.blocks.values():
-        layers = [site.layer for site in block.sites if site.kind == "cross"]
-        for layer in layers:
-            spec = block.name if len(layers) == 1 else f"{block.name}.{layer}"
-            origin = " (the original's default)" if block.name == MIDDLE else ""
-            choices[spec + origin] = spec
-    return choices
-
-
-def block_spec(choices: Mapping[str, str], layers: Sequence[str]) -> str:
-    """Block spec of the layers chosen; blank is all. Raises ValueError for one that the model lacks."""
-    for layer in layers:
-        if layer not in choices:
-            raise ValueError(f"this model has no layer {layer!r}; it has {', '.join(list(choices)[2:])}")
-    specs = [choices[layer] for layer in layers]
-    return "" if "" in specs else ",".join(specs)
-
-
-def draw(trace: Trace, heat: HeatMap, mode: str, *, method: Method = DEFAULT) -> Image.Image:
-    """The trace's picture with a map, as one of `MODES`. Raises ValueError for a trace without a picture.
-
-    method: of the maps of all words, which a label map is made of.
-    """
-    from lib_unet_viz.drawing import labels, render, sheets
-    from lib_unet_viz.maps import segmentation
-    from lib_unet_viz.maps.words import word_maps
-
-    base = trace.picture
-    if base is None:
-        raise ValueError("this look has no picture")
-    if mode == LABEL_MAP:
-        return sheets.label_picture(trace, word_maps(trace, method=method), threshold=segmentation.OTSU)
-    size = (base.height, base.width)
-    if mode == "mask":
-        return labels.mask_picture(segmentation.mask(heat, size))
-    values = heat.resized(size)
-    if mode == "masked":
-        return render.mask(base, values)
-    return render.grey(values, size) if mode == "greyscale" else render.overlay(base, values)
-
-
-def heat_map(
-    trace: Trace, indices: str, *, method: Method = DEFAULT, original: bool = False
-) -> tuple[HeatMap, str]:
-    """The summed map of the tokens asked for, and their names.
-
-    indices: as `tokens.indices` reads them. original: as the extension VXA did, which counted the sentence's
-    end and the padding where no index was given, and did not scale the maps of one layer; no method counts.
-    """
-    from lib_unet_viz.maps.words import word_maps
-
-    texts = trace.meta["tokens"]["cond"]
-    blank = not indices.strip()
-    positions = tuple(range(1, len(texts))) if blank and original else tokens.indices(indices, texts)
-    if not positions:
-        raise ValueError("the prompt has no tokens")
-    names = ["all tokens, with end and padding" if original else "all tokens"]
-    if trace.meta.get("asked_of"):
-        names = [trace.meta["prompt"]]
-    elif not blank:
-        names = [f"{index} {tokens.readable(texts[index])}" for index in positions]
-    if original:
-        method = "vxa" if _layers(trace) == 1 else "daam"
-    found = word_maps(trace, {"": positions}, method=method)
-    return found[0], " + ".join(names)
-
-
 def _line(trace: Trace, text: str) -> str:
     """What is seen, of how many layers, at which noise."""
-    count, timesteps = _layers(trace), trace.meta["timestep"]
+    count, timesteps = look.layers(trace), trace.meta["timestep"]
     levels = ", ".join(map(str, [timesteps] if isinstance(timesteps, int) else timesteps))
     return readout.note(f"{text} · {count} layer{'s' * (count != 1)} · timestep {levels}")
-
-
-def _layers(trace: Trace) -> int:
-    from lib_unet_viz.maps.words import cross_maps
-
-    return len({(item.key.block, item.key.layer) for item in cross_maps(trace)})
 
 
 def _timesteps(text: str) -> tuple[int, ...] | None:
