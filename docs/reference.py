@@ -11,30 +11,31 @@ from types import ModuleType
 from typing import Any
 
 import lib_unet_viz
-from lib_unet_viz.hosts import diffusers
+from lib_unet_viz.hosts import base, diffusers
 
 PAGE = Path(__file__).parent / "api.md"
 HEAD = """# Every public name
 
 Made by `python docs/reference.py` from the docstrings of `import lib_unet_viz as viz`, and of the host for
-diffusers' pipelines, `from lib_unet_viz.hosts import diffusers as host`. Steps count from 1 for people and in
-files, from 0 in code; sizes are (height, width); axes stand in the order (image, head, token, channel, y, x).
+diffusers' pipelines, `from lib_unet_viz.hosts import diffusers as host`; at the end, what
+[a host of one's own](writing-a-host.md) is made of, `from lib_unet_viz.hosts import base`. Steps count from 1
+for people and in files, from 0 in code; sizes are (height, width); axes stand in the order (image, head,
+token, channel, y, x).
 """
 
 
 def page() -> str:
     """The whole page."""
-    return (
-        f"{HEAD}\n{''.join(_module('viz', lib_unet_viz))}{''.join(_module('host', diffusers))}".rstrip()
-        + "\n"
-    )
+    modules = {"viz": lib_unet_viz, "host": diffusers, "base": base}
+    text = "".join(part for alias, module in modules.items() for part in _module(alias, module))
+    return f"{HEAD}\n{text.rstrip()}\n"
 
 
 def _module(alias: str, module: ModuleType) -> Iterator[str]:
     yield f"## {alias}: `{module.__name__}`\n\n"
     for name in module.__all__:
         value = getattr(module, name)
-        if not name.startswith("__"):
+        if not name.startswith("__") and (module is not base or name not in lib_unet_viz.__all__):
             yield from _entry(f"{alias}.{name}", value, depth=3)
             if inspect.isclass(value):
                 for member, found in _members(value):

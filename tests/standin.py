@@ -32,11 +32,12 @@ from lib_unet_viz.editing.contexts import Contexts
 from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Editing
 from lib_unet_viz.editing.plan import Request
-from lib_unet_viz.hosts.base import Conditions, Place, Present, Schedule
+from lib_unet_viz.hosts.base import Conditions, Present, Schedule
 from lib_unet_viz.hosts.diffusers.pipeline import NOTHING, Cancelled
 from lib_unet_viz.maps.words import explore_captures, word_captures
 from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.notation.tokens import BOS, END_OF_WORD, EOS
+from lib_unet_viz.sampling.model import Place
 from lib_unet_viz.settings import EditSettings, Settings
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet

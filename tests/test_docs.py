@@ -82,10 +82,37 @@ def test_the_python_of_the_library_runs() -> None:
     assert [picture.size for picture in (names["source"], names["target"])] == [(128, 128)] * 2
 
 
+@pytest.mark.slow
+def test_the_host_of_writing_a_host_runs_and_is_short() -> None:
+    pytest.importorskip("diffusers")
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+    from lib_unet_viz.maps import vxa
+
+    text = (ROOT / "docs" / "writing-a-host.md").read_text(encoding="utf-8")
+    host = "\n".join(python_of(text)[:2])
+    assert sum(bool(line.strip()) for line in host.splitlines()) < 60
+    names = run_python(text)
+    assert {heat.word for heat in names["words"]} >= {"circle", "square"}
+    assert len(names["trace"].features.all(block="OUT11")) == 10
+    assert [heat.word for heat in names["others"]] == ["a", "square"]
+    assert names["edited"].errors["latent RMSE"] == 0
+    assert names["edited"].pictures[0].size == names["trace"].picture.size == (128, 128)
+    # The plain host's model is the pipeline's.
+    theirs = vxa.trace_picture(Pipeline.load(), names["trace"].picture, "a red circle")
+    for found, expected in zip(names["looked"].attention, theirs.attention, strict=True):
+        assert found.key == expected.key
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4)
+
+
+def python_of(text: str) -> list[str]:
+    """The blocks of a page's Python."""
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
 def run_python(text: str) -> dict[str, Any]:
     """Run a page's Python from top to bottom; what it defined."""
     names: dict[str, Any] = {}
-    exec("\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)), names)
+    exec("\n".join(python_of(text)), names)
     return names
 
 

@@ -10,11 +10,12 @@ from test_edit import hooks
 
 from lib_unet_viz.capture.recorder import Recorder
 from lib_unet_viz.capture.request import Call, Capture, Row
-from lib_unet_viz.hosts.base import Conditions, Interrupted, Place
+from lib_unet_viz.hosts.base import Conditions, Interrupted
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.maps import words as heatmap
 from lib_unet_viz.notation.specs import BlockSpec, SpecError
+from lib_unet_viz.sampling.model import Place
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lib_unet_viz.hosts.base import Conditions, Place, Present, Row, Schedule, joined, noise_of
+from lib_unet_viz.hosts.base import Conditions, Present, Row, Schedule, joined, noise_of
 from lib_unet_viz.hosts.diffusers.attached import encode, model_name, tokens
+from lib_unet_viz.sampling.model import Place
 from lib_unet_viz.unet import UNet
 
 

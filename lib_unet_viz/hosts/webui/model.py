@@ -19,10 +19,11 @@ from modules import devices, extra_networks, processing, sd_models, shared
 from PIL import Image
 from torch import Tensor
 
-from lib_unet_viz.hosts.base import Conditions, Interrupted, Place, Present, Row
+from lib_unet_viz.hosts.base import Conditions, Interrupted, Present, Row
 from lib_unet_viz.hosts.webui import text as webui_text
 from lib_unet_viz.hosts.webui.checkpoint import Checkpoint, ForgeCheckpoint
 from lib_unet_viz.hosts.webui.loaded import FACTOR, NoModelError, loaded_unet, native_size
+from lib_unet_viz.sampling.model import Place
 
 
 def loaded() -> WebuiModel:
