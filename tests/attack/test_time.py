@@ -1,4 +1,4 @@
-"""Work grows with what was typed and no faster: counted, not timed."""
+"""Work grows with what was typed and no faster: counted; `python benchmarks/time_bounds.py` has the times."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from time_bounds import GROWING, cats, several
 
 from lib_unet_viz.drawing.bars import bar_chart
 from lib_unet_viz.drawing.lettering import Lettering
@@ -17,10 +18,7 @@ from lib_unet_viz.drawing.montage import montage
 from lib_unet_viz.editing.alignment import Alignment, Prompt, align
 from lib_unet_viz.notation import edits, tokens
 from lib_unet_viz.notation.errors import SpecError, ranges
-from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.notation.specs import BlockSpec, StepSpec
-
-BLOCKS = [*(f"IN{n:02d}" for n in range(12)), "M00", *(f"OUT{n:02d}" for n in range(12))]
 
 LONG = ["masterpiece,1girl,", "女の子は本を読む", "ab ", "i", "W", "one_two three   ", "e\u0301"]
 
@@ -81,50 +79,6 @@ def test_captions_and_labels_of_any_length_make_pictures_of_bounded_size() -> No
     assert page.width <= 1000
     assert page.height <= 6000
     assert bar_chart([prompt], {"a": [1.0]}, caption=prompt).width <= 1000
-
-
-def cats(n: int, *others: str) -> list[str]:
-    return [tokens.BOS, *["cat</w>"] * n, *others, tokens.EOS]
-
-
-def numbered(n: int) -> str:
-    return " ".join(f"w{i}" for i in range(n))
-
-
-def several(n: int) -> list[str]:
-    return [tokens.BOS, *(f"w{i}</w>" for i in range(n)), tokens.EOS]
-
-
-# What grows is a number of words, ranges or signs.
-GROWING: dict[str, Callable[[int], object]] = {
-    "step ranges, named": lambda n: StepSpec.parse("1-99999," * n + "1").steps(20),
-    "step ranges, beyond": lambda n: StepSpec.parse("1-9(+2)," * n + "1").beyond(4),
-    "block ranges": lambda n: BlockSpec.parse("IN00-OUT11," * n + "M00").names(BLOCKS),
-    "{{ never closed": lambda n: LayerPrompt.parse(f"(~: {'{{' * n}: x:~)", lenient=True),
-    "{% never closed": lambda n: LayerPrompt.parse(f"(~: {'{%' * n}: x:~)", lenient=True),
-    "{ never closed": lambda n: LayerPrompt.parse(f"(~: {'${' * n}: x:~)", lenient=True),
-    "__ never closed": lambda n: LayerPrompt.parse(f"(~: {'__a ' * n}: x:~)", lenient=True),
-    "groups": lambda n: LayerPrompt.parse("(~: M00: x:~)" * n).per_block(BLOCKS),
-    "choices": lambda n: LayerPrompt.parse(f"(~: {'M00: x;' * n}:~)").distinct(BLOCKS),
-    "a word of many tokens": lambda n: tokens.words([tokens.BOS, *["cat"] * n, "cat</w>", tokens.EOS]),
-    "a word that is there": lambda n: tokens.find(cats(n), f"cat#{n}"),
-    "a phrase that is not there": lambda n: tokens.find(cats(n), "cat " * 200 + "dog"),
-    "many words": lambda n: tokens.select(several(n), numbered(min(n, 50)).split()),
-    "typed as it is": lambda n: tokens.typed("cat " * n, cats(n), syntax=True),
-    "typed in other words": lambda n: tokens.typed("dog " * n, cats(n), syntax=True),
-    "typed in other words, all different": lambda n: tokens.typed("dog " * n, several(n), syntax=True),
-    "typed brackets": lambda n: tokens.typed("(" * n, cats(n), syntax=True),
-    "typed colons": lambda n: tokens.typed(": " * n, cats(n), syntax=True),
-    "typed numbers": lambda n: tokens.typed(":" + "1" * n + " " * n, cats(n), syntax=True),
-    "typed AND": lambda n: tokens.typed("AND " + " " * n, cats(n), syntax=True),
-    "a word swapped in all its places": lambda n: edits.targets("a cat " * n, "cat -> dog"),
-    "a strength after many blanks": lambda n: edits.targets("a b", f"a{' ' * n}b * 2"),
-    "an edit of blanks": lambda n: edits.targets("a b", f"a{' ' * n}b"),
-    "an edit of stars": lambda n: edits.targets("a b", " *" * n),
-    "an edit of plusses": lambda n: edits.targets("a b", "+ +" * n),
-    "edits": lambda n: edits.targets(numbered(n), "\n".join(f"w{i} -> x" for i in range(n))),
-    "a long error": lambda n: str(BlockSpec.parse("IN00," * min(n, 999) + "x" * n).names(BLOCKS)),
-}
 
 
 def calls(work: Callable[[int], object], n: int) -> int:
