@@ -3,8 +3,8 @@
     python benchmarks/time_bounds.py [--parts N] [--most SECONDS]
 
 Time is to grow with the text or to be bounded, in which case the text is refused in words; "grew" is the
-factor for 16 times the text. Exit code 1 where one takes more than SECONDS (2). tests/attack/test_time.py counts
-calls.
+factor for 16 times the text. Exit code 1 where one takes more than SECONDS (2). tests/attack/test_time.py
+counts calls.
 """
 
 from __future__ import annotations
