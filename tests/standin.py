@@ -31,6 +31,7 @@ from lib_unet_viz.capture.request import Call, Row, estimate
 from lib_unet_viz.editing.contexts import Contexts
 from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Editing
+from lib_unet_viz.editing.own_mask import Mask, fitting
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.hosts.base import Conditions, Present, Schedule
 from lib_unet_viz.hosts.diffusers.pipeline import NOTHING, Cancelled
@@ -242,10 +243,11 @@ def edit(
     size: tuple[int, int] | None = None,
     progress: Callable[[int, int, Image.Image], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    mask: Mask | None = None,
 ) -> Edited:
     """As `diffusers_edit.edit`, by this model's sampler."""
     height, width = size or (128, 128)
-    request = Request.of(prompt, settings)
+    request = Request.of(prompt, settings, mask=fitting(mask, (height, width)))
     plan = request.plan(model.tokens)
     noise = torch.randn(1, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(seed))
     x = noise.repeat(plan.pictures, 1, 1, 1)

@@ -351,6 +351,32 @@ def test_an_edit_of_a_picture_says_how_well_it_was_reconstructed(
     assert {"source.png", "target-1.png"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
+@pytest.mark.parametrize("image", [False, True], ids=["made", "uploaded"])
+def test_an_edit_keeps_to_a_mask(model: str, image: bool, tmp_path: Path) -> None:
+    mask = Image.new("LA", (64, 64))  # all of it transparent
+    mask.paste((255, 255), (0, 0, 24, 64))
+    mask.save(tmp_path / "mask.png")
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "own.png")
+    options = ["--image", str(tmp_path / "own.png")] if image else ["--size", "64"]
+    options += ["--model", model, "--steps", "2", "--no-blend", "--mask", str(tmp_path / "mask.png")]
+    assert run("edit", PROMPT, "--edit", "red -> blue", *options, "--out", tmp_path / "out") == 0
+    told = json.loads((tmp_path / "out" / "edit.json").read_text(encoding="utf-8"))
+    assert told["targets"][0]["mask"] == {"1": 0.375, "2": 0.375}
+    assert (told["mask"], len(told["mask_digest"])) == (str(tmp_path / "mask.png"), 10)
+    assert (tmp_path / "out" / "mask-1.png").is_file()
+
+
+def test_an_alignment_says_what_a_mask_allows(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (0, 0, 16, 64))
+    mask.save(tmp_path / "mask.png")
+    options = ["--edit", "red -> blue", "--model", model, "--mask", str(tmp_path / "mask.png"), "--align"]
+    assert run("edit", PROMPT, *options) == 0
+    assert "where red, blue shows and inside the given mask (25% of the" in capsys.readouterr().out
+
+
 def test_an_alignment_needs_no_picture(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -428,6 +454,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "an empty edit": (["edit", PROMPT, "--edit", " "], "no edit"),
     "no such picture to edit": (["edit", PROMPT, "--edit", "red -> blue", "--image", "none.png"], "none.png"),
     "a method without a picture": (["edit", PROMPT, "--edit", "red ->", "--inversion", "ddim"], "--image"),
+    "no such mask": (["edit", PROMPT, "--edit", "red -> blue", "--mask", "none.png"], "none.png"),
+    "a mask with colours": (["edit", PROMPT, "--edit", "red -> blue", "--mask", "PHOTO"], "has colours"),
     "a size for a picture": (
         ["edit", PROMPT, "--edit", "red ->", "--image", "none.png", "--size", "64"],
         "--size",

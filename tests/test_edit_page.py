@@ -11,6 +11,7 @@ import pytest
 
 gr = pytest.importorskip("gradio")
 
+import numpy as np  # noqa: E402
 import standin  # noqa: E402
 from PIL import Image  # noqa: E402
 
@@ -21,6 +22,7 @@ from lib_unet_viz.hosts.diffusers.pipeline import Pipeline  # noqa: E402
 from lib_unet_viz.settings import EditSettings, Settings, SettingsError  # noqa: E402
 from lib_unet_viz.ui import components as ui  # noqa: E402
 from lib_unet_viz.ui.edit_tab import Edit  # noqa: E402
+from lib_unet_viz.ui.mask_input import _put, mask_of  # noqa: E402
 from lib_unet_viz.ui.runs import Runs  # noqa: E402
 
 # gradio leaves event loops and their sockets to the garbage collector.
@@ -97,7 +99,7 @@ def values(tab: Edit, edits: str, **changed: Any) -> list[Any]:
 
 
 def asked(tab: Edit, edits: str, seed: int = 1, **changed: Any) -> list[Any]:
-    return [None, "direct", "", 4, seed, 7.5, 64, 64, *values(tab, edits, **changed)]
+    return [None, "direct", "", 4, seed, 7.5, 64, 64, *values(tab, edits, **changed), None]
 
 
 def test_the_alignment_follows_what_is_written(tab: Edit) -> None:
@@ -152,6 +154,66 @@ def test_an_edit_shows_progress_then_pictures_and_masks(tab: Edit) -> None:
     assert plain[tab.pictures][0][0].tobytes() == pictures[0][0].tobytes()
 
 
+PHOTO = (
+    Image.linear_gradient("L").resize((64, 64)).convert("RGB").point([*range(256), *[0] * 256, *[9] * 256])
+)
+
+
+def strokes(box: tuple[int, int, int, int], color: str = "#ff3b30") -> Image.Image:
+    layer = Image.new("RGBA", (64, 64))
+    layer.paste(color, box)
+    return layer
+
+
+def given(*layers: Image.Image, on: Image.Image | None = None) -> dict[str, Any]:
+    return {"background": on, "layers": list(layers), "composite": None}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        given(strokes((0, 0, 16, 64))),
+        given(strokes((0, 0, 16, 64), "black"), on=PHOTO),
+        given(strokes((0, 0, 0, 0)), strokes((0, 0, 16, 64)), on=PHOTO),
+        given(strokes((0, 0, 0, 0)), on=strokes((0, 0, 16, 64), "white")),
+        {"image": PHOTO, "mask": strokes((0, 0, 16, 64), "white").convert("RGB")},
+        {"image": strokes((0, 0, 16, 64), "white").convert("RGB"), "mask": Image.new("RGB", (64, 64))},
+    ],
+)
+def test_a_mask_is_painted_or_given(tab: Edit, value: dict[str, Any]) -> None:
+    left = np.zeros((64, 64))
+    left[:, :16] = 1
+    read = mask_of(value)
+    assert read is not None
+    assert np.array_equal(read.values > 0, left > 0)
+    last = list(tab.run_edit(SOURCE, *asked(tab, "red -> green", blend=False)[:-1], value))[-1]
+    assert "only what is inside the given mask" in last[tab.status]
+    assert last[tab.masks_section]["visible"]
+    source, target = (np.asarray(image) for image, _ in last[tab.pictures])
+    assert np.array_equal(source[:, 32:], target[:, 32:])  # the decoder smooths
+    assert not np.array_equal(source[:, :16], target[:, :16])
+    assert last[tab.source] is last[tab.pictures][0][0]
+
+
+def test_no_mask_is_none_and_a_wrong_one_is_a_message(tab: Edit) -> None:
+    assert mask_of(None) is mask_of(given()) is mask_of(given(strokes((0, 0, 0, 0)))) is None
+    for value, said in (
+        (given(strokes((0, 0, 0, 0)), on=PHOTO), "white may change. Nothing was painted"),
+        (given(on=Image.new("RGB", (64, 64))), "no white pixel"),
+        (given(strokes((0, 0, 16, 64)).resize((64, 32))), "64 x 32 pixels"),
+    ):
+        last = list(tab.run_edit(SOURCE, *asked(tab, "red -> green")[:-1], value))[-1]
+        assert said in last[tab.status]
+        assert last[tab.go]["interactive"]
+
+
+def test_a_mask_is_painted_on_the_picture() -> None:
+    first, second = Image.new("RGBA", (8, 8)), Image.new("RGB", (8, 8), "red")
+    assert _put(first, second)[0].getpixel((0, 0)) == (255, 255, 255)
+    assert _put(None, second)[0].getpixel((0, 0)) == (255, 0, 0)
+    assert "no picture yet" in _put(None, None)[1]["value"]
+
+
 def test_controls_reach_the_edit(tab: Edit) -> None:
     def made(**changed: Any) -> bytes:
         last = list(tab.run_edit(SOURCE, *asked(tab, "red -> green", blend=False, **changed)))[-1]
@@ -183,7 +245,7 @@ def test_a_picture_of_ones_own_is_edited_and_its_reconstruction_judged(tiny_pipe
     with gr.Blocks(analytics_enabled=False):
         own.build()
     picture = Image.new("RGBA", (200, 100), (200, 30, 30, 255))
-    given = [picture, "negative", "", 2, 1, 7.5, 64, 64, *values(own, "red -> circle")]
+    given = [picture, "negative", "", 2, 1, 7.5, 64, 64, *values(own, "red -> circle"), None]
     *steps, last = own.run_edit("red", *given)
     assert "Step 4 of 4" in steps[-1][own.status]
     assert "Reconstruction: latent RMSE" in last[own.status]

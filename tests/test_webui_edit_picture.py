@@ -238,6 +238,42 @@ def test_the_route_gives_what_the_edit_gives(
     assert post(client, picture, edit={"edits": "red -> green", "blend": False})[1]["masks"] == [None]
 
 
+def test_the_route_takes_a_mask(client: Any, picture: Image.Image) -> None:
+    from lib_unet_viz.extension.schemas import picture as decoded
+    from lib_unet_viz.extension.schemas import png
+
+    layer = Image.new("RGBA", (640, 640))  # transparent
+    layer.paste((255, 255, 255, 255), (0, 0, 320, 640))
+    edit = {"edits": "red -> green", "blend": False}
+    status, answer = post(client, picture, mask=png(layer), edit=edit)
+    assert status == 200, answer
+    assert answer["masks"][0] is not None
+    source, target = (np.asarray(decoded(each)) for each in answer["pictures"])
+    # The stand-in's autoencoder makes 8 x 8 pixels of each position, and knows no other.
+    assert np.array_equal(source[:, 32:], target[:, 32:])
+    assert not np.array_equal(source[:, :32], target[:, :32])
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (Image.new("L", (64, 64)), "no white pixel"),
+        (Image.new("RGB", (64, 64), "red"), "has colours"),
+        (Image.linear_gradient("L").resize((64, 32)), "64 x 32 pixels"),
+    ],
+)
+def test_the_route_says_what_is_wrong_with_a_mask(
+    client: Any, picture: Image.Image, mask: Image.Image, said: str
+) -> None:
+    from lib_unet_viz.extension.schemas import png
+
+    status, answer = post(client, picture, mask=png(mask))
+    assert (status, said in answer["detail"]) == (422, True), answer
+    status, answer = post(client, picture, mask="%")
+    assert status == 422
+    assert answer["detail"].startswith("mask is no picture in base64")
+
+
 def test_an_infinite_ratio_is_null(client: Any) -> None:
     status, answer = post(client, Image.new("RGB", (64, 64)), inversion="direct")
     assert status == 200, answer
@@ -312,7 +348,7 @@ def tab(modules: Any) -> Any:
 
 def asked(tab: Any, picture: Image.Image | None, edits: str = "red -> green") -> list[Any]:
     fields = {**{path: part.value for path, part in tab.panel.fields.items()}, "edit.edits": edits}
-    return [picture, "direct", "", STEPS, 7.5, *fields.values()]
+    return [picture, "direct", "", STEPS, 7.5, *fields.values(), None]
 
 
 def test_the_webui_is_given_the_tab(modules: Any) -> None:
@@ -322,7 +358,7 @@ def test_the_webui_is_given_the_tab(modules: Any) -> None:
     (blocks, title, name), *_ = modules.script_callbacks.callback_map["ui_tabs"][-1]()
     assert (title, name) == ("Edit picture", "unet_viz_edit")
     ids = {getattr(block, "elem_id", None) for block in blocks.blocks.values()}
-    assert {"edit-upload", "edit-prompt", "edits", "edit", "edit-sweep"} <= ids
+    assert {"edit-upload", "edit-prompt", "edits", "edit", "edit-sweep", "edit-mask"} <= ids
     assert "edit-seed" not in ids
 
 
@@ -332,10 +368,10 @@ def test_a_picture_is_edited_in_the_tab(
     from modules import call_queue, sd_models
 
     values = asked(tab, picture)
-    assert "once a model is loaded" in tab.show_alignment(PROMPT, *values[5:])
+    assert "once a model is loaded" in tab.show_alignment(PROMPT, *values[5:-1])
     assert "No checkpoint is loaded" in list(tab.run_edit(PROMPT, *values))[-1][tab.status]
     sd_models.model_data.sd_model = Checkpoint(ldm_unet)
-    assert "a green circle" in tab.show_alignment(PROMPT, *values[5:])
+    assert "a green circle" in tab.show_alignment(PROMPT, *values[5:-1])
     held = []
     apply = Checkpoint.apply_model
 
@@ -350,6 +386,19 @@ def test_a_picture_is_edited_in_the_tab(
     assert [name for _, name in last[tab.pictures]] == ["source", "target 1: red -> green"]
     assert held == [True] * 2 * STEPS
     assert not call_queue.queue_lock.locked()
+
+
+@pytest.mark.usefixtures("checkpoint")
+def test_a_mask_is_given_in_the_tab(tab: Any, picture: Image.Image) -> None:
+    mask = Image.new("RGB", picture.size)
+    mask.paste((255, 255, 255), (0, 0, 32, 64))
+    black = Image.new("RGB", picture.size)
+    # As gradio 4 and 6 say it, and as gradio 3 does.
+    painted = {"background": None, "layers": [mask], "composite": mask}, {"image": black, "mask": mask}
+    for value in painted:
+        last = list(tab.run_edit(PROMPT, *asked(tab, picture)[:-1], value))[-1]
+        assert "and inside the given mask (50% of the picture) may change" in last[tab.status]
+        assert last[tab.masks_section]["visible"]
 
 
 @pytest.mark.usefixtures("checkpoint")

@@ -10,14 +10,13 @@ from itertools import count
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from lib_unet_viz.cli import files, progress
 from lib_unet_viz.cli.commands import load, say
 from lib_unet_viz.drawing import difference, edit_sheets
 from lib_unet_viz.drawing.pictures import opened
 from lib_unet_viz.drawing.render import save_png
 from lib_unet_viz.editing import explanation as edit_words
+from lib_unet_viz.editing.own_mask import OwnMask
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.sampling.inversion import METHODS
 from lib_unet_viz.settings import EditSettings
@@ -35,16 +34,17 @@ SWEEPS = (edit_sheets.STEPS, edit_sheets.BLOCKS, "both")
 def edit(options: Namespace) -> None:
     """A source picture and its targets, as files of a folder; with --align only how they are aligned."""
     settings = _settings(options)
-    request = Request.of(options.prompt, settings)
+    mask = None if options.mask is None else OwnMask.of(opened(options.mask, on="black"))
+    request = Request.of(options.prompt, settings, mask=mask)
     if options.align:
         say(_aligned(request, load(options.model)))
         return
-    uploaded = _uploaded(options)
+    own = {**_uploaded(options), "mask": mask}
     with files.staging(options.out) as folder:
         model = load(options.model)
         cases = _cases(options, settings, model)
         with progress.counting(1 + len(cases), "sampling") as now:
-            draw = _draw(model, options, uploaded, now)
+            draw = _draw(model, options, own, now)
             edited = draw(settings)
             if cases:
                 save_png(edit_sheets.sweep(cases, draw, lambda *_: None)[1], folder / "sweep.png")
@@ -80,26 +80,29 @@ def _cases(options: Namespace, settings: EditSettings, model: Pipeline) -> list[
     return edit_sheets.cases(settings, model.unet, both if options.sweep == "both" else (options.sweep,))
 
 
-def _uploaded(options: Namespace) -> Image.Image | None:
-    """The picture to edit, where it is not to be made first."""
+def _uploaded(options: Namespace) -> dict[str, Any]:
+    """Of the picture to edit, where it is not to be made first."""
     if options.image is None:
         if options.inversion is not None:
             raise ValueError("--inversion is of a picture of yours: give one with --image")
-        return None
+        return {}
     if options.size is not None:
         raise ValueError("--size is of a picture that is made; --image keeps its own shape")
-    return opened(options.image)
+    return {
+        "picture": opened(options.image),
+        "inversion": options.inversion or METHODS[0],
+        "inverted": {},
+    }
 
 
 def _draw(
-    model: Pipeline, options: Namespace, uploaded: Image.Image | None, now: Callable[[float, str], None]
+    model: Pipeline, options: Namespace, own: dict[str, Any], now: Callable[[float, str], None]
 ) -> Callable[[EditSettings], Edited]:
     """How one edit after another is drawn."""
     from lib_unet_viz.hosts.diffusers.edit import edit
 
     run = {name: getattr(options, name) for name in ("negative", "steps", "seed", "cfg", "size")}
-    if uploaded is not None:
-        run |= {"picture": uploaded, "inversion": options.inversion or METHODS[0], "inverted": {}}
+    run |= own
     number = count(0)
 
     def draw(settings: EditSettings) -> Edited:
@@ -135,6 +138,7 @@ def _record(edited: Edited, options: Namespace, model: Pipeline) -> str:
         "negative": options.negative,
         "model": model.name,
         **(made if options.image is None else own),
+        **_mask_record(edited, options),
         "steps": options.steps,
         "cfg": options.cfg,
         "size": [height, width],
@@ -143,6 +147,11 @@ def _record(edited: Edited, options: Namespace, model: Pipeline) -> str:
         "distance": difference.DISTANCE,
     }
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def _mask_record(edited: Edited, options: Namespace) -> dict[str, str]:
+    mask = edited.request.mask
+    return {} if mask is None else {"mask": str(options.mask), "mask_digest": mask.digest}
 
 
 def _target(edited: Edited, number: int) -> dict[str, Any]:

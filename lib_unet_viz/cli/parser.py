@@ -268,6 +268,7 @@ def _edit(add: Callable[..., Any]) -> None:
   unet-viz edit "a cat with a hat" --edit "cat -> dog" --cross-steps '{{"default": 0.8, "cat": [0, 0.4]}}'
   unet-viz edit "a red circle" --edit "red -> green" --no-blend --sweep both --out swept
   unet-viz edit "a red circle" --edit "red -> green" --image photo.png --out photo
+  unet-viz edit "a red circle" --edit "red -> green" --image photo.png --mask left.png --no-blend --out left
 edits:   {" | ".join(edits.SYNTAX[:4])}
          several --edit are lines of one text: --edit --- begins another target of the same source
 {SPECS.strip(chr(10)).splitlines()[0]}
@@ -305,7 +306,15 @@ def _attention_of_the_source(parser: Any) -> None:
 def _local_blend(parser: Any) -> None:
     defaults = settings.EditSettings()
     group = parser.add_argument_group("local blend", "outside of some words' maps the picture stays as it is")
-    group.add_argument("--no-blend", action="store_false", dest="blend", default=None, help="all may change")
+    group.add_argument(
+        "--no-blend",
+        action="store_false",
+        dest="blend",
+        default=None,
+        help="all may change, or all that --mask lets",
+    )
+    own = "a picture in black and white: only white may change, and only where words show unless --no-blend"
+    group.add_argument("--mask", type=Path, metavar="FILE", help=own)
     group.add_argument("--blend-words", metavar="A,B", help="(those that the edits change)")
     group.add_argument("--subtract", metavar="A,B", help="where these words show nothing changes (none)")
     threshold = f"of the maps' maximum ({defaults.threshold})"

@@ -19,10 +19,10 @@ class PictureError(ValueError):
     """A picture that cannot be read, or is larger than allowed; the message says the bound."""
 
 
-def opened(source: Path | bytes) -> Image.Image:
+def opened(source: Path | bytes, *, on: str = "white") -> Image.Image:
     """The picture of a file or of its bytes, RGB, as a viewer shows it; of an animation the first frame.
 
-    Of the formats above; turned as its EXIF says, on white where transparent, 16 bits as 8. Its size is
+    Of the formats above; turned as its EXIF says, on a colour where transparent, 16 bits as 8. Its size is
     looked at before its pixels are decoded. Raises PictureError, and OSError where there is no such file.
     """
     size = source.stat().st_size if isinstance(source, Path) else len(source)
@@ -35,7 +35,7 @@ def opened(source: Path | bytes) -> Image.Image:
             with Image.open(file, formats=FORMATS) as picture:
                 _check(picture)
                 picture.load()
-                return upright(_eight_bits(picture))
+                return upright(_eight_bits(picture), on=on)
     except Image.DecompressionBombError:
         raise PictureError(f"the picture is too large; allowed: {_BOUNDS}") from None
     except UnidentifiedImageError:

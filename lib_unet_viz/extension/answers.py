@@ -118,6 +118,7 @@ def trace(request: TraceRequest) -> TraceResult:
 def edit(request: EditRequest) -> EditResult:
     """Edit a picture of one's own: it is inverted to noise, and sampled from there with other words."""
     image = picture(request.image)
+    mask = None if request.mask is None else picture(request.mask, name="mask", on="black")
     settings = _settings_of_edit(request.edit)
     with alone(0, job=EDIT_JOB):
         model = loaded()
@@ -130,6 +131,7 @@ def edit(request: EditRequest) -> EditResult:
             negative=request.negative_prompt,
             steps=request.steps,
             cfg=request.cfg_scale,
+            mask=mask,
         )
     masks = [edit_sheets.mask_sheet(edited, target) for target in range(1, len(edited.pictures))]
     return EditResult(

@@ -159,6 +159,11 @@ class EditRequest(BaseModel, extra="forbid"):
     edit: dict[str, Any] = Field(
         ..., description='The script\'s "edit": edits ("cat -> dog"), cross_steps, self_steps, blend, ...'
     )
+    mask: str | None = Field(
+        default=None,
+        description="A picture in black and white in base64, of the picture's proportions: white may change, "
+        "where the words' maps allow it; without local blend, all of it.",
+    )
 
 
 class EditResult(BaseModel):
@@ -176,15 +181,17 @@ class EditResult(BaseModel):
     model: str
 
 
-def picture(encoded: str) -> Image.Image:
-    """A picture in base64. Raises ValueError for anything else, and for one that is too large."""
+def picture(encoded: str, *, name: str = "image", on: str = "white") -> Image.Image:
+    """A picture in base64. name: of the field; on: what is below transparent places. Raises ValueError for
+    anything else, and for one that is too large.
+    """
     if len(encoded) > MOST_BYTES:
-        raise ValueError(f"image has {len(encoded)} characters; allowed: up to {MOST_BYTES}")
+        raise ValueError(f"{name} has {len(encoded)} characters; allowed: up to {MOST_BYTES}")
     data = encoded.partition(",")[2] if encoded.startswith("data:image/") else encoded
     try:
-        return opened(base64.b64decode(data, validate=True))
+        return opened(base64.b64decode(data, validate=True), on=on)
     except binascii.Error as error:
-        raise ValueError("image is no picture in base64; allowed: PNG, JPEG, WebP and the like") from error
+        raise ValueError(f"{name} is no picture in base64; allowed: PNG, JPEG, WebP and the like") from error
 
 
 def png(image: Image.Image) -> str:

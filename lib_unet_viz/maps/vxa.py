@@ -177,10 +177,10 @@ def prepare(picture: Image.Image, native_size: int) -> Image.Image:
     return rgb.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def upright(picture: Image.Image) -> Image.Image:
-    """The picture as a viewer shows it: turned as its EXIF says, on white where transparent, RGB."""
+def upright(picture: Image.Image, *, on: str = "white") -> Image.Image:
+    """The picture as a viewer shows it: turned as its EXIF says, on a colour where transparent, RGB."""
     turned = ImageOps.exif_transpose(picture) or picture
     if "A" in turned.getbands() or "transparency" in turned.info:
         rgba = turned.convert("RGBA")
-        turned = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        turned = Image.alpha_composite(Image.new("RGBA", rgba.size, on), rgba)
     return turned.convert("RGB")

@@ -17,6 +17,7 @@ from lib_unet_viz.settings import EditSettings
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import edit_components as ui_edit
 from lib_unet_viz.ui import readout
+from lib_unet_viz.ui.mask_input import MaskInput, mask_of
 from lib_unet_viz.ui.parts import gallery, heading, picture, sheet, shown, upload
 from lib_unet_viz.ui.run_controls import RunControls, options
 from lib_unet_viz.ui.runs import Runs
@@ -72,13 +73,17 @@ class EditTab(ABC):
 
     # What tabs differ in.
 
+    uploaded: Any  # where a picture of one's own is given
+
     @abstractmethod
     def _build_first(self) -> None:
         """Make what stands before the prompt."""
 
     @abstractmethod
     def _build_run_settings(self) -> list[Any]:
-        """Make what an edit needs besides prompt and edits; the components whose values `_run_of` gets."""
+        """Make what an edit needs besides prompt, edits and mask: the components whose values `_run_of` gets,
+        and `uploaded`, where `_build_first` did not.
+        """
 
     @abstractmethod
     def _run_of(self, *values: Any) -> dict[str, Any]:
@@ -93,6 +98,7 @@ class EditTab(ABC):
     def build(self) -> None:
         """Make the components, in reading order, and connect them."""
         self.run = gr.State("")
+        self.source = gr.State(None)  # of the last edit, to paint a mask on
         with gr.Row(elem_classes=["uv-prompt"], **ui.known(gr.Row, equal_height=True)):
             self._build_first()
             with gr.Column(scale=6, min_width=300):
@@ -140,6 +146,8 @@ class EditTab(ABC):
             fields = ui_edit.control_controls(defaults)
         with gr.Accordion("Local blend", open=False):
             fields |= ui_edit.blend_controls(defaults)
+        with gr.Accordion("Mask", open=False):
+            self.mask = MaskInput("edit-mask")
         self.run_settings = self._build_run_settings()
         self.panel = ui.Panel({"edit.edits": self.edits, **fields}, None, None)
 
@@ -149,11 +157,12 @@ class EditTab(ABC):
             ui.on_edit(component, self.show_alignment, asked, [self.alignment])
         outputs = [self.run, self.status, self.preview, self.comparison, self.swept]
         outputs += [self.pictures_section, self.pictures, self.masks_section, self.masks]
-        outputs += [self.go, self.sweep, self.stop]
-        inputs = [self.prompt, *self.run_settings, *self.panel.components]
+        outputs += [self.go, self.sweep, self.stop, self.source]
+        inputs = [self.prompt, *self.run_settings, *self.panel.components, self.mask.component]
         for button, handler in ((self.go, self.run_edit), (self.sweep, self.run_sweep)):
             button.click(handler, inputs, outputs, show_progress="hidden")
         self.stop.click(self.cancel, [self.run], [self.stop], queue=False)
+        self.mask.connect(self.uploaded, self.source)
 
     # Handlers.
 
@@ -224,8 +233,8 @@ class EditTab(ABC):
                 f"The source prompt is empty. Write {self.wanted}, for example: {EXAMPLES[0][0]}"
             )
         count = len(self.run_settings)
-        settings = replace(self.panel.settings(values[count:]).edit, enabled=True)
-        return settings, self._run_of(*values[:count])
+        settings = replace(self.panel.settings(values[count:-1]).edit, enabled=True)
+        return settings, {**self._run_of(*values[:count]), "mask": mask_of(values[-1])}
 
     def _edited(
         self, name: str, prompt: str, run: dict[str, Any], settings: EditSettings, **more: Any
@@ -247,6 +256,7 @@ class EditTab(ABC):
     def _results(self, edited: Edited, run: dict[str, Any]) -> Updates:
         from lib_unet_viz.drawing import difference, edit_sheets
         from lib_unet_viz.drawing.norm import number
+        from lib_unet_viz.editing import explanation
 
         names = ["source", *(f"target {at}: {one.said}" for at, one in enumerate(edited.request.targets, 1))]
         masks = [edit_sheets.mask_sheet(edited, at) for at in range(1, len(edited.pictures))]
@@ -254,11 +264,16 @@ class EditTab(ABC):
         changes = ", ".join(number(edit_sheets.changed(edited, at)) for at in range(1, len(edited.pictures)))
         errors = ", ".join(f"{name} {number(error)}" for name, error in edited.errors.items())
         made = f"Reconstruction: {errors}" if errors else f"Seed {run['seed']}"
-        said = (f"Done. {made}. Changed by {changes} ({difference.DISTANCE})", *edited.notes)
+        said = [f"Done. {made}. Changed by {changes} ({difference.DISTANCE})", *edited.notes]
+        if edited.request.mask is not None:
+            said += [
+                f"{name}: {explanation.blended(edited.plan, at)}" for at, name in enumerate(names[1:], 1)
+            ]
         return {
             self.status: "".join(readout.note(line) for line in said),
             self.comparison: _visible(edit_sheets.comparison(edited)),
             self.pictures_section: shown(True),
+            self.source: edited.pictures[0],
             self.pictures: list(zip(edited.pictures, names, strict=True)),
             self.masks_section: shown(bool(drawn)),
             self.masks: drawn,
@@ -294,10 +309,10 @@ class Edit(EditTab):
 
     def _build_run_settings(self) -> list[Any]:
         with gr.Accordion("A picture of yours", open=False):
-            uploaded, inversion = upload("Picture, of any size", "edit-upload"), inversions()
+            self.uploaded, inversion = upload("Picture, of any size", "edit-upload"), inversions()
         with gr.Accordion("Picture", open=True):
             controls = RunControls(self.pipeline, "edit-")
-        return [uploaded, inversion, *controls.components]
+        return [self.uploaded, inversion, *controls.components]
 
     def _run_of(self, *values: Any) -> dict[str, Any]:
         uploaded, inversion, *others = values
