@@ -65,6 +65,15 @@ def tidy(folder: Path) -> None:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether it is text: on POSIX a path may be any bytes, and safetensors takes UTF-8 only."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _prefix() -> str:
     return f"{_START}{_HOST}-{os.getpid()}-"
 

@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 from lib_unet_viz.capture import meta
 from lib_unet_viz.capture.request import BudgetError
 from lib_unet_viz.trace import AXES, AttentionMap, FeatureMap, Half, Key, Kind, Pass, Stored, Trace
-from lib_unet_viz.writing import replacing
+from lib_unet_viz.writing import is_utf8, replacing
 
 FORMAT = 1
 _ENTRY = "unet_viz"
@@ -131,6 +131,8 @@ def _version() -> str:
 def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise DumpError(f"{path}: no such file")
+    if not is_utf8(path):
+        raise DumpError(f"{path} cannot be read: the path is no UTF-8, which safetensors wants")
     try:
         with safe_open(path, framework="pt") as file:
             yield file

@@ -14,7 +14,7 @@ from lib_unet_viz.capture.dump import load_trace
 from lib_unet_viz.drawing.naming import name
 from lib_unet_viz.drawing.render import Rendered, animation, by_step
 from lib_unet_viz.trace import Selection, Trace
-from lib_unet_viz.writing import staged
+from lib_unet_viz.writing import is_utf8, staged
 
 
 class OutputError(ValueError):
@@ -52,6 +52,8 @@ def staging(folder: Path) -> Iterator[Path]:
 
 def _there(folder: Path) -> Path:
     """The folder, or what of the path to it is there. OutputError where that is no folder, or cannot be."""
+    if not is_utf8(folder.absolute()):
+        raise OutputError(f"cannot write to {folder}: the path is no UTF-8, which safetensors wants")
     for path in (folder, *folder.absolute().parents):
         try:
             path.lstat()

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from lib_unet_viz.cli import progress
 from lib_unet_viz.cli.commands import say
 from lib_unet_viz.cli.files import OutputError
+from lib_unet_viz.writing import replacing
 
 
 def study(options: Namespace) -> None:
@@ -40,5 +41,6 @@ def study_report(options: Namespace) -> None:
     found = report.means(asked, rows)
     if options.out is not None:
         versions = ", ".join(f"{name} {value}" for name, value in table.versions_of(options.table).items())
-        options.out.write_text(report.page(asked, found, versions), encoding="utf-8")
+        with replacing(options.out) as beside:
+            beside.write_text(report.page(asked, found, versions), encoding="utf-8")
     say(json.dumps([asdict(each) for each in found], indent=2) if options.json else report.text(asked, found))

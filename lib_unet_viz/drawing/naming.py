@@ -6,6 +6,17 @@ import re
 
 from lib_unet_viz.trace import Key
 
+_MOST = 120  # bytes of a text; folders take names of 255
+
+
+def plain(text: str) -> str:
+    """Whatever a text says, a name that stays in its folder and that file systems take, with a suffix."""
+    return _short(re.sub(r"[^\w.-]", "_", text)).lstrip(".") or "_"
+
+
+def _short(text: str) -> str:
+    return text.encode("utf-8", "ignore")[:_MOST].decode("utf-8", "ignore")
+
 
 def name(key: Key) -> str:
     """A map's file name without suffix, such as ``M00.0-cross-QK-step020``; steps count from 1."""
@@ -19,11 +30,10 @@ def name(key: Key) -> str:
         f"image{key.image + 1}" if key.image else "",
         f"sub{key.sub + 1}" if key.sub else "",
     ]
-    # Keys of dumps are checked as they are read; this holds whatever a key says within its folder.
-    return re.sub(r"[^\w.-]", "_", "-".join(part for part in parts if part))
+    return plain("-".join(part for part in parts if part))
 
 
 def word(number: int, text: str) -> str:
     """A word's file name without suffix: its place in the prompt, then its letters."""
-    letters = re.sub(r"[^\w#]+", "", text)
+    letters = _short(re.sub(r"[^\w#]+", "", text))
     return f"heat-{number:02}" + (f"-{letters}" if letters else "")

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lib_unet_viz.drawing import naming
 from lib_unet_viz.settings import Settings, SettingsError
 
 FOLDER = "unet-viz"
@@ -66,7 +67,7 @@ def folder(path: str) -> Path:
 
 def dump_name(p: Any) -> str:
     """A name that the server makes: the time and the seed."""
-    return f"{datetime.now():%H%M%S}-{p.all_seeds[0]}"
+    return naming.plain(f"{datetime.now():%H%M%S}-{p.all_seeds[0]}")
 
 
 def new_file(directory: Path, stem: str) -> Path:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ import torch
 import lib_unet_viz
 from lib_unet_viz.studies.study import Group, Study
 from lib_unet_viz.studies.templates import StudyError
+from lib_unet_viz.writing import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +41,7 @@ class Table:
             self._check_whole()
             return
         self.parts.mkdir(parents=True, exist_ok=True)
-        _replace(head, study.source.encode())
+        _keep(head, study.source)
 
     def missing(self) -> list[Group]:
         """The groups that are not finished yet; what an interrupted write left is removed."""
@@ -54,7 +53,7 @@ class Table:
 
     def add(self, group: Group, rows: list[dict[str, Any]]) -> None:
         """Keep a group's rows, whole or not at all."""
-        _replace(self._part(group), json.dumps(rows, separators=(",", ":")).encode())
+        _keep(self._part(group), json.dumps(rows, separators=(",", ":")))
 
     def write(self) -> int:
         """Write the groups that are finished, in the study's order; how many of them. The folder of finished
@@ -68,12 +67,8 @@ class Table:
         done = [self._part(group) for group in self.study.groups() if self._part(group).exists()]
         rows = [row for part in done for row in json.loads(part.read_text(encoding="utf-8"))]
         table = pa.Table.from_pylist(rows, schema=self._schema())
-        partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.part")
-        try:
-            parquet.write_table(table, partial, compression="zstd", row_group_size=1 << 20)
-            partial.replace(self.path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(self.path) as beside:
+            parquet.write_table(table, beside, compression="zstd", row_group_size=1 << 20)
         if len(done) == len(self.study.groups()):
             shutil.rmtree(self.parts)
         return len(done)
@@ -149,10 +144,6 @@ def _source(path: Path) -> str | None:
         return None
 
 
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+def _keep(path: Path, text: str) -> None:
+    with replacing(path, durable=True) as beside:
+        beside.write_text(text, encoding="utf-8")

@@ -10,6 +10,7 @@ import torch
 
 from lib_unet_viz.capture.dump import save_trace
 from lib_unet_viz.demo import scorer
+from lib_unet_viz.drawing import naming
 from lib_unet_viz.hosts.diffusers.edit import edit
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.notation.specs import BlockSpec
@@ -84,5 +85,6 @@ class Worker:
 
     def _dump(self, trace: Trace, group: Group, variant: Variant, block: str) -> None:
         if self.dumps is not None and self.study.dumps and trace.picture is not None:
-            name = "-".join(filter(None, (f"{group.number:06d}", variant.name.replace(" ", "-"), block)))
+            named = (f"{group.number:06d}", variant.name.replace(" ", "-"), block)
+            name = naming.plain("-".join(filter(None, named)))
             save_trace(trace, self.dumps / f"{name}.safetensors")
