@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 # Of what a message repeats of what was given.
@@ -65,14 +66,15 @@ def ranges(steps: Sequence[int]) -> str:
     >>> ranges([1, 2, 3, 5, 9, 10]), ranges(range(1, 100, 2))
     ('1-3, 5, 9, 10', '1, 3, 5, 7, 9, 11, 13, 15, 17, 19 and 40 more')
     """
-    runs: list[list[int]] = []
-    for step in steps:
-        if runs and step == runs[-1][-1] + 1:
-            runs[-1].append(step)
-        else:
-            runs.append([step])
-    named = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs[:_MOST_RUNS]]
-    more = sum(map(len, runs[_MOST_RUNS:]))
+    named: list[str] = []
+    at = 0
+    while at < len(steps) and len(named) < _MOST_RUNS:
+        # In a run, what a step is above its place stays the same.
+        end = bisect_right(range(len(steps)), steps[at] - at, lo=at, key=lambda place: steps[place] - place)
+        whole = end - at > 2
+        named.append(f"{steps[at]}-{steps[end - 1]}" if whole else str(steps[at]))
+        at = end if whole else at + 1
+    more = len(steps) - at
     return ", ".join(named) + (f" and {more:,} more" if more else "")
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import NoReturn, Protocol, runtime_checkable
 
 from lib_unet_viz.notation.errors import SpecError as SpecError
@@ -288,7 +289,7 @@ class StepSpec:
         for numbers in self._ranges():
             chosen = range(numbers.start, min(numbers.stop, last + 1), numbers.step)
             there[chosen.start : chosen.stop : chosen.step] = b"\1" * len(chosen)
-        return [step for step in range(first, last + 1) if there[step]]
+        return list(compress(range(first, last + 1), there[first:]))
 
     def includes(self, step: int, total: int) -> bool:
         """Whether `step` (from 1) is among `steps(total)`."""
