@@ -76,7 +76,7 @@ def test_each_picture_becomes_a_batch_of_one_seed(p: Any) -> None:
     p.batch_size, p.n_iter, p.styles = 2, 2, ["in oil"]
     before = dict(vars(p))
     run = edit_run(p)
-    with run.asked():
+    with run.batch.asked():
         assert (p.batch_size, p.n_iter) == (2, 4)
         assert p.prompt == ["a red circle, in oil", "a red star, in oil"] * 4
         assert p.negative_prompt == ["blue"] * 8
@@ -84,20 +84,20 @@ def test_each_picture_becomes_a_batch_of_one_seed(p: Any) -> None:
         assert p.seed == [7, 7, 8, 8, 9, 9, 10, 10]
         assert p.subseed == [9, 9, 10, 10, 11, 11, 12, 12]
     assert vars(p) == before
-    assert run.told() == {"U-Net Viz source": [None, "a red circle, in oil"] * 4}
+    assert run.batch.infotext() == {"U-Net Viz source": [None, "a red circle, in oil"] * 4}
 
 
 def test_variations_keep_the_first_seed(p: Any) -> None:
     """As the webui counts them (processing.py:901)."""
     p.batch_size, p.subseed_strength = 2, 0.3
-    with edit_run(p).asked():
+    with edit_run(p).batch.asked():
         assert p.seed == [7] * 4
         assert p.subseed == [9, 9, 10, 10]
 
 
 def test_a_request_is_what_it_was_also_after_an_error(p: Any) -> None:
     def fail() -> None:
-        with edit_run(p).asked():
+        with edit_run(p).batch.asked():
             raise RuntimeError("in mid-run")
 
     before = dict(vars(p))
@@ -108,19 +108,19 @@ def test_a_request_is_what_it_was_also_after_an_error(p: Any) -> None:
 
 def test_extra_networks_are_the_sources(p: Any) -> None:
     p.prompt = "a red <lora:x:1> circle"
-    with edit_run(p).asked():
+    with edit_run(p).batch.asked():
         assert p.prompt == ["a red <lora:x:1> circle", "a red  star <lora:x:1>"]
 
 
 def test_the_hires_pass_has_its_own_prompts(p: Any) -> None:
     vars(p).update(enable_hr=True, hr_prompt="a big circle", hr_negative_prompt="", hr_second_pass_steps=2)
     run = edit_run(p)
-    with run.asked():
+    with run.batch.asked():
         assert p.hr_prompt == ["a big circle", "a big star"]
         assert p.hr_negative_prompt == ["blue", "blue"]
-    assert run.told()["U-Net Viz hires source"] == [None, "a big circle"]
+    assert run.batch.infotext()["U-Net Viz hires source"] == [None, "a big circle"]
     found = {"Prompt": "a red star", "U-Net Viz source": PROMPT}
-    importlib.import_module("lib_unet_viz.hosts.webui.edit").pasted("", found)
+    importlib.import_module("lib_unet_viz.hosts.webui.edit_batch").pasted("", found)
     assert found["Prompt"] == PROMPT
 
 
@@ -153,7 +153,7 @@ def test_unequal_lengths_are_refused_before_the_run(p: Any) -> None:
     from lib_unet_viz.hosts.webui import generation as webui
 
     run = edit_run(p, EditSettings(edits="+ " + "word " * 75))
-    with run.asked(), pytest.raises(SettingsError, match="1 part of 75 tokens, but .* in 2"):
+    with run.batch.asked(), pytest.raises(SettingsError, match="1 part of 75 tokens, but .* in 2"):
         webui.Generation(p, Settings.off(), edit=run)
 
 
@@ -201,7 +201,7 @@ def sampled(p: Any, settings: EditSettings, order: Any = together, kind: str = "
     from lib_unet_viz.hosts.webui import generation as webui
 
     run = edit_run(p, settings)
-    with run.asked(), torch.no_grad(), webui.Generation(p, Settings.off(), edit=run) as generation:
+    with run.batch.asked(), torch.no_grad(), webui.Generation(p, Settings.off(), edit=run) as generation:
         p.prompts, denoiser = p.prompt, Denoiser(p, order, kind)
         generation.take_prompts()
         noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -249,7 +249,7 @@ def test_outside_the_drawn_mask_a_target_is_its_source(p: Any, blend: bool, kind
     assert torch.equal(mask, left) == (not blend)
     assert torch.equal(x[1][:, ~mask], x[0][:, ~mask])
     assert not torch.equal(x[1][:, mask], x[0][:, mask])
-    assert p.extra_generation_params == {"U-Net Viz mask": run.requests[False].mask.digest}
+    assert p.extra_generation_params == {"U-Net Viz mask": run.batch.requests["first"].mask.digest}
 
 
 def test_a_drawn_mask_that_keeps_all_stops_the_run(p: Any) -> None:
@@ -310,7 +310,7 @@ def test_another_extensions_prompts_stop_the_run(p: Any) -> None:
     p.prompts = ["a blue circle", "a blue star"]
 
     def sample() -> None:
-        with run.asked(), webui.Generation(p, Settings.off(), edit=run) as generation:
+        with run.batch.asked(), webui.Generation(p, Settings.off(), edit=run) as generation:
             generation.take_prompts()
             Denoiser(p, together)(torch.zeros(2, 4, 16, 16), 1.0)
 
@@ -326,11 +326,11 @@ def test_repeated_contexts_are_as_good(p: Any) -> None:
 
     unet, run = p.sd_model.model.diffusion_model, edit_run(p)
     encoder = p.sd_model.cond_stage_model
-    context = torch.stack([encoder.context(prompt) for prompt in run.requests[False].prompts])
+    context = torch.stack([encoder.context(prompt) for prompt in run.batch.requests["first"].prompts])
     rows = (Row(0, "cond"), Row(1, "cond"))
     call = Call(step=0, total=2, sigma=1.0, rows=rows, size=(16, 16))
     x = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1)).repeat(2, 1, 1, 1)
-    plan = run.plan(p.sd_model, hires=False)
+    plan = run.plan(p.sd_model, "first")
     outs = []
     for times in (1, 2):
         with Editing(unet, plan, calls=lambda args, kwargs: call, repeats=times > 1), torch.no_grad():

@@ -36,8 +36,8 @@ def run(p: Any, settings: Settings, told: Mapping[str, Any]) -> Any:
     if settings.difference.enabled:
         raise SettingsError("a difference is one of layer prompts, which an edit's prompt may not have")
     edit = EditRun(p, settings.edit)
-    with edit.asked():
-        p.extra_generation_params.update(told, **edit.told())
+    with edit.batch.asked():
+        p.extra_generation_params.update(told, **edit.batch.infotext())
         with Generation(p, settings, edit=edit) as generation:
             processed = processing.process_images(p)
     sheets = _Sheets(edit, _pictures(processed), _sweep(p, settings.edit))
@@ -54,10 +54,10 @@ class _Sheets:
     swept: Image.Image | None
 
     def __call__(self, index: int, picture: Image.Image) -> Iterator[Sheet]:
-        number, place = divmod(index, self.edit.batch)
-        if place + 1 < self.edit.batch:
+        number, place = divmod(index, self.edit.batch.size)
+        if place + 1 < self.edit.batch.size:
             return
-        batch = self.pictures[number * self.edit.batch : index + 1]
+        batch = self.pictures[number * self.edit.batch.size : index + 1]
         made = self.edit.edited(number, batch)
         if made is not None:
             yield from _drawn(made)
@@ -101,7 +101,7 @@ def _case(p: Any, settings: EditSettings) -> Edited:
     other.do_not_save_samples = other.do_not_save_grid = True
     other.extra_generation_params = {}
     edit = EditRun(other, settings, targets=1)
-    with edit.asked(), Generation(other, replace(Settings.off(), edit=settings), edit=edit):
+    with edit.batch.asked(), Generation(other, replace(Settings.off(), edit=settings), edit=edit):
         processed = processing.process_images(other)
     if shared.state.interrupted or shared.state.stopping_generation:
         raise _Interrupted

@@ -140,15 +140,15 @@ def _read_layers(*prompts: str) -> str:
 
 def _read_edit(panel: ScriptPanel, prompt: str, steps: float | None, *values: Any) -> str:
     """What becomes of each word of the prompt, while it or an edit is typed."""
-    from lib_unet_viz.hosts.webui import edit as webui_edit
+    from lib_unet_viz.hosts.webui import edit_plan
 
     try:
         edit = panel.panel.settings(values).edit
         if not edit.edits.strip():
             return readout.note(NO_EDIT) if edit.enabled else ""
         unet, number = present_unet(), int(steps or 1)
-        request = webui_edit.read(prompt, edit, steps=number)
-        plan = webui_edit.plan(request, _present_model(), steps=number)
+        request = edit_plan.read(prompt, edit, steps=number)
+        plan = edit_plan.plan(request, _present_model(), steps=number)
         return readout.edit(request, plan, unet)
     except ValueError as error:
         return readout.problem(error)

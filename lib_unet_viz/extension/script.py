@@ -261,9 +261,9 @@ def count_tokens(params: Any) -> None:
 
 def pasted(text: str, found: dict[str, Any]) -> None:
     """For `on_infotext_pasted`: an edit's target brings back its source."""
-    from lib_unet_viz.hosts.webui import edit
+    from lib_unet_viz.hosts.webui import edit_batch
 
-    edit.pasted(text, found)
+    edit_batch.pasted(text, found)
 
 
 def add_options() -> None:

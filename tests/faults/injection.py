@@ -176,7 +176,7 @@ def struck(action: Callable[[], T], place: Place, blow: Callable[[FrameType], No
 def _is_first(frame: FrameType) -> bool:
     code = frame.f_code
     lines = {line for _, _, line in code.co_lines() if line is not None and line > code.co_firstlineno}
-    return frame.f_lineno == min(lines)
+    return frame.f_lineno == min(lines, default=code.co_firstlineno)  # one line: a generator expression
 
 
 def _functions(frame: FrameType | None) -> Iterator[str]:

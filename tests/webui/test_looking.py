@@ -24,24 +24,27 @@ ALL: dict[str, Any] = {
     },
     "heatmaps": True,
 }
-HOST, TAPS = "lib_unet_viz.hosts.webui.generation", "lib_unet_viz.capture.hooks"
+HOST, TAPS = "lib_unet_viz.hosts.webui", "lib_unet_viz.capture.hooks"
 RESULTS = "lib_unet_viz.extension.results"
 # Everything of ours that runs while a picture is made or after it, and what looking is built of.
 FAULTS = (
-    f"{HOST}:Generation._check",
-    f"{HOST}:Generation.captures",
-    f"{HOST}:Generation._unet",
-    f"{HOST}:Generation._new_recorder",
-    f"{HOST}:Generation._describe",
-    f"{HOST}:Generation._rows_of",
-    f"{HOST}:Generation._call",
-    f"{HOST}:Generation._watch",
-    f"{HOST}:estimate",
-    "lib_unet_viz.hosts.webui.steps:Steps.place",
-    "lib_unet_viz.hosts.webui.steps:rows",
-    "lib_unet_viz.hosts.webui.steps:sigma",
-    "lib_unet_viz.hosts.webui.text:describe_run",
-    "lib_unet_viz.hosts.webui.text:describe_batch",
+    f"{HOST}.generation:Generation._check",
+    f"{HOST}.generation:Generation._unet",
+    f"{HOST}.generation:Generation._watch",
+    f"{HOST}.run_recording:RunRecording.install",
+    f"{HOST}.run_recording:RunRecording._new",
+    f"{HOST}.description:Description.add_batch",
+    f"{HOST}.description:Description._add_texts",
+    f"{HOST}.description:_run",
+    f"{HOST}.needs:captures",
+    f"{HOST}.needs:check",
+    f"{HOST}.needs:estimate",
+    f"{HOST}.step_rows:StepRows.announce",
+    f"{HOST}.step_rows:StepRows.count",
+    f"{HOST}.step_rows:StepRows.call",
+    f"{HOST}.step_rows:_rows",
+    f"{HOST}.steps:Steps.place",
+    f"{HOST}.steps:sigma",
     "lib_unet_viz.capture.recorder:Recorder.install",
     "lib_unet_viz.capture.recorder:Recorder._before",
     "lib_unet_viz.capture.recorder:Recorder._after",
@@ -111,7 +114,7 @@ def test_a_fault_in_looking_costs_no_picture(
         ("lib_unet_viz.hosts.webui.edit:EditRun.begin", {}),
         ("lib_unet_viz.hosts.webui.edit:EditRun.install", {}),
         ("lib_unet_viz.hosts.webui.edit:EditRun.blend", {}),
-        (f"{HOST}:Generation._rows_of", {}),
+        ("lib_unet_viz.hosts.webui.step_rows:StepRows.announce", {}),
     ],
 )
 def test_a_fault_in_acting_is_raised(webui: Webui, name: str, fields: dict[str, Any]) -> None:

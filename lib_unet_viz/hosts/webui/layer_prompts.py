@@ -16,22 +16,20 @@ from torch import Tensor
 
 from lib_unet_viz.capture.request import Row
 from lib_unet_viz.editing.contexts import Part
+from lib_unet_viz.hosts.webui import passes
 from lib_unet_viz.hosts.webui import text as webui_text
+from lib_unet_viz.hosts.webui.passes import GIVEN, PROMPTS
 from lib_unet_viz.notation.layer_prompt import OPEN, LayerPrompt
 from lib_unet_viz.notation.specs import Layout
-from lib_unet_viz.trace import Half
+from lib_unet_viz.trace import Half, Pass
 from lib_unet_viz.unet import AttentionSite
 
 Texts = tuple[str, ...]  # one for each image of the batch
 HALVES: tuple[Half, Half] = ("cond", "uncond")
-PROMPTS: Mapping[bool, Mapping[Half, str]] = {  # attributes of `p`, by whether it is the hires pass
-    False: {"cond": "prompts", "uncond": "negative_prompts"},
-    True: {"cond": "hr_prompts", "uncond": "hr_negative_prompts"},
-}
 
 
 @dataclass
-class _Pass:
+class _Read:
     """What the blocks read in one pass of a batch: the common texts, and block to texts where they differ."""
 
     common: dict[Half, Texts]
@@ -52,7 +50,7 @@ class Layers:
 
     def __init__(self, p: Any) -> None:
         self.p = p
-        self._passes: dict[bool, _Pass] = {}
+        self._passes: dict[Pass, _Read] = {}
 
     def take(self, layout: Layout) -> None:
         """Take the notation out of the batch's prompts, before the webui encodes them (processing.py:964).
@@ -61,43 +59,43 @@ class Layers:
         Raises SpecError, with its place in the prompt.
         """
         self._passes = {}
-        for hires, names in PROMPTS.items():
+        for pass_, names in PROMPTS.items():
             there = {half: getattr(self.p, name, None) or [] for half, name in names.items()}
             if not any(OPEN in text for texts in there.values() for text in texts):
                 continue
-            made = _Pass({}, {})
+            made = _Read({}, {})
             for half, texts in there.items():
                 made.common[half], made.own[half] = _read(texts, layout)
                 setattr(self.p, names[half], list(made.common[half]))
-            self._passes[hires] = made
+            self._passes[pass_] = made
 
-    def encode(self, *, hires: bool) -> None:
+    def encode(self, pass_: Pass) -> None:
         """Encode each text that only some blocks read, once for this pass; LoRAs are active by now.
 
         Raises ValueError where AND parts a block's text into others than most blocks' text.
         """
-        current = self._passes.get(hires)
+        current = self._passes.get(pass_)
         if current is None:
             return
         for half, own in current.own.items():
             for texts in dict.fromkeys(own.values()):
                 if (half, texts) not in current.encoded:
-                    current.encoded[half, texts] = self._encoded(half, texts, hires=hires)
+                    current.encoded[half, texts] = self._encoded(half, texts, pass_)
                     if half == "cond":
                         _check_parts(texts, current.common[half])
 
-    def active(self, *, hires: bool) -> bool:
+    def active(self, pass_: Pass) -> bool:
         """Whether some block reads a text of its own in this pass."""
-        current = self._passes.get(hires)
+        current = self._passes.get(pass_)
         return current is not None and bool(current.blocks)
 
-    def contexts(self, params: Any, rows: Sequence[Row], *, first: int, hires: bool) -> dict[str, Tensor]:
+    def contexts(self, params: Any, rows: Sequence[Row], *, first: int, pass_: Pass) -> dict[str, Tensor]:
         """The contexts (row, token, channel) of one call, for the blocks that read their own.
 
         first: number of the batch's first image. A shorter context is repeated to the length of the longest,
         which leaves attention's output as it is.
         """
-        current, step = self._passes[hires], params.denoiser.step
+        current, step = self._passes[pass_], params.denoiser.step
         shared: dict[tuple[Texts, Texts], Tensor] = {}
         reading = {
             block: (current.read("cond", block), current.read("uncond", block)) for block in current.blocks
@@ -112,11 +110,12 @@ class Layers:
                 shared[read] = _stacked([halves[row.half][row.image - first][_sub(row)] for row in rows])
         return {block: shared[read] for block, read in reading.items()}
 
-    def describe(self, *, hires: bool, steps: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    def describe(self, pass_: Pass) -> Iterator[tuple[int, dict[str, Any]]]:
         """For each image of the batch, the tokens of the blocks that read their own text."""
-        current = self._passes.get(hires)
+        current = self._passes.get(pass_)
         if current is None:
             return
+        steps = passes.steps(self.p, pass_)
         for place in range(len(current.common["cond"])):
             found: dict[str, dict[str, Any]] = {}
             for half, own in current.own.items():
@@ -125,17 +124,17 @@ class Layers:
                     found.setdefault(block, {})[half] = tokens
             yield place, found
 
-    def _conditioning(self, current: _Pass, params: Any, half: Half, texts: Texts) -> Any:
+    def _conditioning(self, current: _Read, params: Any, half: Half, texts: Texts) -> Any:
         """The webui's own object for the texts: what it samples with, if these are the common ones."""
         if texts == current.common[half]:
             return params.denoiser.sampler.sampler_extra_args[half]
         return current.encoded[half, texts]
 
-    def _encoded(self, half: Half, texts: Texts, *, hires: bool) -> Any:
+    def _encoded(self, half: Half, texts: Texts, pass_: Pass) -> Any:
         """As `setup_conds` and `calculate_hr_conds` do (processing.py:493, :1491)."""
         from modules import devices, prompt_parser, sd_samplers, shared
 
-        p, second = self.p, None
+        p, second, hires = self.p, None, pass_ == "hires"
         size = (p.hr_upscale_to_x, p.hr_upscale_to_y) if hires else (p.width, p.height)
         config = sd_samplers.find_sampler_config(p.sampler_name)
         first = config.total_steps(p.steps) if config else p.steps
@@ -156,8 +155,7 @@ class Layers:
 
 def texts_of(p: Any) -> list[str]:
     """All prompts of a run, as they were given: before styles and wildcards."""
-    names = ("prompt", "negative_prompt", "hr_prompt", "hr_negative_prompt")
-    given = [getattr(p, name, None) or "" for name in names]
+    given = [getattr(p, name, None) or "" for names in GIVEN.values() for name in names.values()]
     return [text for one in given for text in (one if isinstance(one, list) else [one])]
 
 

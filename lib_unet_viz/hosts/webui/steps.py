@@ -1,4 +1,4 @@
-"""Which sampling step a call of the webui's denoiser belongs to, which rows it has, how much noise there is.
+"""Which sampling step a call of the webui's denoiser belongs to, and how much noise there is.
 
 `denoiser.step` counts the denoiser's calls, `denoiser.steps` are the sampler's steps
 (sd_samplers_common.py, launch_sampling). References are to the webui's v1.10.1.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lib_unet_viz.capture.request import Row
 from lib_unet_viz.sampling.schedule import Schedule
 
 Place = tuple[int, int]  # sampling step from 0, number of steps
@@ -73,15 +72,3 @@ def sigma(params: Any, model: Any) -> float:
     if "Timesteps" not in type(params.denoiser).__name__ or hasattr(model, "forge_objects"):
         return told
     return Schedule(model.alphas_cumprod).sigma(round(told))
-
-
-def rows(params: Any, subs: list[int], *, first: int) -> list[Row]:
-    """The rows of all calls of a denoiser's step, in the order in which these take them.
-
-    Conditional rows image by image with their AND-subprompts, then the unconditional ones; Instruct-Pix2Pix
-    has another set in between, with the picture but no text (sd_samplers_cfg_denoiser.py:205-276).
-    """
-    found = [Row(first + image, "cond", sub) for image, count in enumerate(subs) for sub in range(count)]
-    if len(params.x) >= len(found) + 2 * len(subs):
-        found += [Row(first + image, "uncond", 1) for image in range(len(subs))]
-    return found + [Row(first + image, "uncond") for image in range(len(subs))]

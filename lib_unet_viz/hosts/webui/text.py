@@ -1,75 +1,19 @@
-"""What a trace knows of a generation in the webui: its prompts, their tokens, seeds, model.
+"""The tokens of a prompt, as the webui's text encoder reads it.
 
 References are to the webui's v1.10.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from lib_unet_viz.trace import Half
-
-
-def describe_run(p: Any) -> dict[str, Any]:
-    """Of the whole run, for a trace's `meta`."""
-    info = getattr(p.sd_model, "sd_checkpoint_info", None)
-    return {
-        "model": getattr(info, "name_for_extra", "") or getattr(info, "name", ""),
-        "sampler": p.sampler_name,
-        "cfg": float(p.cfg_scale),
-        "picture_size": [p.height, p.width],
-        "images": [],
-    }
-
-
-def describe_batch(p: Any, meta: dict[str, Any], *, hires: bool) -> Iterator[str]:
-    """Add the images of the present batch to `meta`; yields notes for the person who asked."""
-    first = p.iteration * p.batch_size
-    prompts = p.hr_prompts if hires else p.prompts
-    negatives = p.hr_negative_prompts if hires else p.negative_prompts
-    for place, (prompt, negative) in enumerate(zip(prompts, negatives, strict=False)):
-        steps = steps_of(p, hires=hires)
-        if sub_prompts(prompt, steps)[1]:
-            yield "the prompt changes during the run (prompt editing): words are those of its last form"
-        tokens = {
-            "cond": tokens_of(p.sd_model, prompt, half="cond", steps=steps),
-            "uncond": tokens_of(p.sd_model, negative, half="uncond", steps=steps),
-        }
-        _add(meta, first + place, p, {"tokens_hires" if hires else "tokens": tokens})
-
-
-def steps_of(p: Any, *, hires: bool) -> int:
-    """The steps that were chosen for a pass."""
-    return int((getattr(p, "hr_second_pass_steps", 0) or p.steps) if hires else p.steps)
 
 
 def tokens_of(model: Any, prompt: str, *, half: Half, steps: int) -> list[list[str]]:
     """The tokens of a prompt's AND-subprompts as they are at the last step; a negative prompt has but one."""
     texts = sub_prompts(prompt, steps)[0] if half == "cond" else [_scheduled(prompt, steps)[0]]
     return [token_texts(model, text) for text in texts]
-
-
-def add_by_block(meta: dict[str, Any], image: int, found: dict[str, Any]) -> None:
-    """Note of an image the tokens of the blocks that read their own text."""
-    meta["images"][image].setdefault("tokens_by_block", {}).update(found)
-    if image == 0:
-        meta["tokens_by_block"] = meta["images"][0]["tokens_by_block"]
-
-
-def _add(meta: dict[str, Any], image: int, p: Any, more: dict[str, Any]) -> None:
-    entries = meta["images"]
-    while len(entries) <= image:
-        entries.append({})
-    place = image - p.iteration * p.batch_size
-    entries[image].update(
-        prompt=p.all_prompts[image],
-        negative=p.all_negative_prompts[image],
-        seed=p.seeds[place] if place < len(p.seeds) else None,
-        **more,
-    )
-    for name, value in entries[0].items():
-        meta.setdefault(name, value)
 
 
 def sub_prompts(prompt: str, steps: int) -> tuple[list[str], bool]:

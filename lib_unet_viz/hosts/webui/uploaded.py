@@ -18,7 +18,7 @@ from lib_unet_viz.editing.hooks import Plan
 from lib_unet_viz.editing.own_mask import Mask, fitting
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.editing.uploaded import edit_uploaded
-from lib_unet_viz.hosts.webui import edit as webui_edit
+from lib_unet_viz.hosts.webui import edit_plan
 from lib_unet_viz.hosts.webui import text as webui_text
 from lib_unet_viz.hosts.webui.model import WebuiModel
 from lib_unet_viz.maps.vxa import prepare, upright
@@ -32,7 +32,7 @@ def planned(model: WebuiModel, prompt: str, settings: EditSettings) -> tuple[Req
 
     Raises SpecError with its place in the edits, SettingsError for a prompt that cannot be edited.
     """
-    request = webui_edit.read(prompt, settings, steps=STEPS)
+    request = edit_plan.read(prompt, settings, steps=STEPS)
     return request, request.plan(model.tokens, syntax=True)
 
 
