@@ -23,8 +23,9 @@ from lib_unet_viz.extension import panel  # noqa: E402
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Settings  # noqa: E402
 from lib_unet_viz.ui import components as ui  # noqa: E402
 from lib_unet_viz.ui import readout  # noqa: E402
-from lib_unet_viz.ui.runs import GoneError, Runs, reports  # noqa: E402
+from lib_unet_viz.ui.runs import GoneError, Runs  # noqa: E402
 from lib_unet_viz.ui.vxa_tab import VXA  # noqa: E402
+from lib_unet_viz.ui.working import reports  # noqa: E402
 
 # gradio leaves event loops and their sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -68,7 +69,7 @@ def values(tab: Txt2Img, **changed: Any) -> list[Any]:
 
 def run(tab: Txt2Img, prompt: str = PROMPT, seed: int = 1, **changed: Any) -> list[dict[Any, Any]]:
     """All updates of a run of three steps."""
-    return list(tab.generate("", prompt, "", 3, seed, 7.5, 64, 64, *values(tab, **changed)))
+    return list(tab.generate("me", prompt, "", 3, seed, 7.5, 64, 64, *values(tab, **changed)))
 
 
 def of(update: Any, name: str) -> Any:
@@ -180,17 +181,17 @@ def test_generate_shows_previews_then_results(txt2img: Txt2Img) -> None:
     bars = [update[txt2img.status] for update in updates if "progressbar" in str(update.get(txt2img.status))]
     assert [f"Step {step} of 3" in bars[step] for step in (1, 2, 3)] == [True] * 3
     last = updates[-1]
-    words = [text for _, text in of(last[txt2img.words], "value")]
+    words = [text for _, text in of(last[txt2img.words.words], "value")]
     assert sorted(word.rpartition("  ")[0] for word in words) == sorted(
         ["a", "red", "circle", ",", "a#2", "blue", "square"]
     )
-    assert "circle" in of(last[txt2img.word], "label")
-    name = updates[0][txt2img.run]
+    assert "circle" in of(last[txt2img.words.word], "label")
+    name = last[txt2img.worker.run]
     assert txt2img.runs.trace(name).meta["seed"] == 1
 
 
 def test_sheets_of_any_recorded_step(txt2img: Txt2Img) -> None:
-    name = run(txt2img, features__steps="1,3", attention__blocks="M00")[0][txt2img.run]
+    name = run(txt2img, features__steps="1,3", attention__blocks="M00")[-1][txt2img.worker.run]
     sheets, _ = txt2img.features.show(name, 1, *values(txt2img))
     assert [caption for _, caption in sheets] == ["IN00", "IN01", "IN02", "M00", "OUT00", "OUT01", "OUT02"]
     attention, _ = txt2img.attention.show(name, 2, *values(txt2img))
@@ -198,7 +199,7 @@ def test_sheets_of_any_recorded_step(txt2img: Txt2Img) -> None:
 
 
 def test_a_wrong_formula_is_said_at_the_sheets(txt2img: Txt2Img) -> None:
-    name = run(txt2img)[0][txt2img.run]
+    name = run(txt2img)[-1][txt2img.worker.run]
     wrong = values(txt2img, features__color__method="Custom", features__color__formulas__0="import os")
     _, problem = txt2img.features.show(name, 1, *wrong)
     assert "^" in of(problem, "value")
@@ -217,14 +218,14 @@ def test_a_wrong_formula_is_said_at_the_sheets(txt2img: Txt2Img) -> None:
 def test_mistakes_become_messages(txt2img: Txt2Img, changed: dict[str, Any], said: str) -> None:
     last = run(txt2img, **changed)[-1]
     assert said in last[txt2img.status]
-    assert last[txt2img.run] == ""
+    assert txt2img.worker.run not in last
     assert "Traceback" not in last[txt2img.status]
 
 
 def test_cancel_stops_the_run(txt2img: Txt2Img) -> None:
-    updates = txt2img.generate("", PROMPT, "", 50, 1, 7.5, 64, 64, *values(txt2img))
-    name = next(updates)[txt2img.run]
-    txt2img.cancel(name)
+    updates = txt2img.generate("me", PROMPT, "", 50, 1, 7.5, 64, 64, *values(txt2img))
+    name = next(updates)[txt2img.worker.running]
+    txt2img.worker.cancel(name)
     rest = list(updates)
     assert "Cancelled" in rest[-1][txt2img.status]
     assert len(rest) < 10
@@ -233,20 +234,27 @@ def test_cancel_stops_the_run(txt2img: Txt2Img) -> None:
 
 
 def test_the_dump_can_be_read_again(txt2img: Txt2Img) -> None:
-    name = run(txt2img)[0][txt2img.run]
-    file, _ = txt2img.write_dump(name)
+    name = run(txt2img)[-1][txt2img.worker.run]
+    file, _ = txt2img.dump.write(name)
     trace = load_trace(of(file, "value"))
     assert trace.meta["prompt"] == PROMPT
     assert len(trace.features) == 7 * 3
 
 
-def test_a_forgotten_run_is_said(txt2img: Txt2Img) -> None:
-    name = run(txt2img)[0][txt2img.run]
-    path = Path(of(txt2img.write_dump(name)[0], "value"))
-    for _ in range(5):
-        txt2img.runs.start()
+def test_a_forgotten_run_is_said(pipeline: Any) -> None:
+    tab = Txt2Img(pipeline, Runs(kept=1))
+    with gr.Blocks(analytics_enabled=False):
+        tab.build()
+    first = run(tab)[-1][tab.worker.run]
+    path = Path(of(tab.dump.write(first)[0], "value"))
+    assert path.exists()
+    second = run(tab)[-1][tab.worker.run]  # has room as the latest
     assert not path.exists()
-    assert "no longer in memory" in of(txt2img.write_dump(name)[1], "value")
+    said = (of(tab.dump.write(first)[1], "value"), of(tab.features.show(first, 1, *values(tab))[1], "value"))
+    assert all("no longer in memory" in text for text in said)
+    with pytest.raises(gr.Error, match="no longer in memory"):
+        tab.words.enlarge(first, gr.SelectData(None, {"index": 0, "value": None}))
+    assert load_trace(of(tab.dump.write(second)[0], "value")).meta["prompt"] == PROMPT
 
 
 def test_reports_pass_an_error_on() -> None:
@@ -281,11 +289,11 @@ def compared(tab: Txt2Img, prompt: str = LAYERED, seed: int = 1, **changed: Any)
     new = {name.replace("__", "."): value for name, value in changed.items()}
     fields = tab.compare.panel.fields.items()
     panel = [new.get(path, component.value) for path, component in fields]
-    return list(tab.compare.run_both(prompt, "", 3, seed, 7.5, 64, 64, *panel))
+    return list(tab.compare.run_both("me", prompt, "", 3, seed, 7.5, 64, 64, *panel))
 
 
 def swept(tab: Txt2Img, word: str = "red", prompt: str = PROMPT) -> Any:
-    return tab.compare.run_sweep(word, prompt, "", 2, 1, 7.5, 64, 64)
+    return tab.compare.run_sweep("me", word, prompt, "", 2, 1, 7.5, 64, 64)
 
 
 def test_with_and_without_layers(txt2img: Txt2Img) -> None:
@@ -293,7 +301,7 @@ def test_with_and_without_layers(txt2img: Txt2Img) -> None:
     updates = compared(txt2img, seed=-1, difference__blocks="M00,OUT00", difference__dump=True)
     assert any("without layers: step 1 of 3" in str(update.get(section.status)) for update in updates)
     assert any("with layers: step 3 of 3" in str(update.get(section.status)) for update in updates)
-    last, name = updates[-1], updates[0][section.run]
+    last, name = updates[-1], updates[-1][section.worker.run]
     assert of(last[section.pictures], "value").width > 3 * 64
     changed = load_trace(of(last[section.dump], "value"))
     assert [changed.meta["compared"][run]["prompt"] for run in "ab"] == ["a red circle", LAYERED]
@@ -328,10 +336,10 @@ def test_mistakes_in_a_comparison_become_messages(txt2img: Txt2Img, changed: Any
 def test_a_sweep_is_shown_and_goes_on_after_a_cancel(txt2img: Txt2Img) -> None:
     section = txt2img.compare
     first = swept(txt2img)
-    name = next(first)[section.run]
+    name = next(first)[section.worker.running]
     seen = [next(first) for _ in range(3)]
     assert "picture 3 of 12" in seen[-1][section.status]
-    section.cancel(name)
+    section.worker.cancel(name)
     assert "goes on there" in list(first)[-1][section.status]
     [folder] = txt2img.runs.folder.glob("sweep-*")
     kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.png")}
@@ -346,16 +354,17 @@ def test_a_sweep_is_shown_and_goes_on_after_a_cancel(txt2img: Txt2Img) -> None:
 def look(tab: VXA, picture: Image.Image | None, **changed: Any) -> tuple[Any, str, str]:
     arguments: dict[str, Any] = {
         "prompt": "hat, neck",
-        "indices": "1, 3",
         "layers": [ALL_LAYERS],
         "timesteps": "150, 350",
         "seed": 0,
+        "indices": "1, 3",
         "other": "",
         "method": "informed",
         "original": False,
         "mode": "heat overlay",
     }
-    return tab.visualize(picture, **{**arguments, **changed})
+    *_, last = tab.visualize("me", picture, *{**arguments, **changed}.values())
+    return last.get(tab.result), last[tab.status], last.get(tab.worker.run, "")
 
 
 @pytest.mark.parametrize("mode", ["masked", "greyscale", "heat overlay", "mask"])

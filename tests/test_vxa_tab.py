@@ -84,7 +84,7 @@ def webui() -> Webui:
 
 @pytest.fixture
 def tab(webui: Webui) -> VXA:
-    made = VXA(webui.loaded, Runs(), alone=webui.alone, interrupt=lambda: None)
+    made = VXA(webui.loaded, Runs(), alone=webui.alone)
     with gr.Blocks(analytics_enabled=False):
         made.build()
     return made
@@ -92,7 +92,9 @@ def tab(webui: Webui) -> VXA:
 
 def look(tab: VXA, layers: list[str]) -> tuple[Any, str, str]:
     picture = Image.effect_noise((96, 128), 90)
-    return tab.visualize(picture, "hat, neck", layers, "50", 0, "1", "", "informed", False, MODES[0])
+    asked = ("1", "", "informed", False, MODES[0])
+    *_, last = tab.visualize("me", picture, "hat, neck", layers, "50", 0, *asked)
+    return last.get(tab.result), last[tab.status], last.get(tab.worker.run, "")
 
 
 def test_the_tab_is_there_before_a_model_is(tab: VXA) -> None:

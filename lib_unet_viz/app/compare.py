@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -20,9 +20,9 @@ from lib_unet_viz.trace import Trace
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.parts import SheetSection, heading, sheet, shown
-from lib_unet_viz.ui.run_controls import options
+from lib_unet_viz.ui.run_controls import RunOptions
 from lib_unet_viz.ui.runs import Runs
-from lib_unet_viz.ui.working import Report, Updates, working
+from lib_unet_viz.ui.working import Job, Updates, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,25 @@ TEXT = (
 CANCELLED = "Cancelled. Pictures of a sweep are kept: the same sweep goes on there."
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A prompt with layer prompts, to be compared with one without; as is the negative prompt."""
+
+    prompt: str
+    run: RunOptions
+    settings: DifferenceSettings
+
+
+@dataclass(frozen=True)
+class WordSweep:
+    """A word of a prompt that is put into one block after the other."""
+
+    word: str
+    prompt: str
+    cases: sweep.Sweep
+    run: RunOptions
+
+
 class Compare:
     """Components and handlers of the section."""
 
@@ -47,7 +66,6 @@ class Compare:
 
     def build(self) -> None:
         """Make the components, in reading order."""
-        self.run = gr.State("")
         with gr.Row(elem_classes=["uv-columns"]):
             with gr.Column(scale=5, min_width=420):
                 heading("Layer prompts", TEXT)
@@ -59,6 +77,7 @@ class Compare:
                     self.sweep = gr.Button("Sweep it over the blocks", elem_id="sweep")
                     self.stop = gr.Button("Cancel", visible=False, elem_id="cancel-compare")
                 self.status = gr.HTML(elem_id="compare-status")
+                self.worker = Worker(self.runs, self.status, busy=self._busy, cancelled=CANCELLED)
                 self.pictures = sheet("Comparison", "comparison")
                 self.chart = sheet("Chart", "chart")
                 self.dump = gr.File(label="Differences (.safetensors)", interactive=False, visible=False)
@@ -79,104 +98,62 @@ class Compare:
     def connect(self, inputs: Sequence[Any]) -> None:
         """inputs: the components of the prompt, negative prompt, steps, seed, cfg, width and height."""
         redraw = [*self.panel.under("difference.color"), self.panel.fields["difference.average"]]
-        self.changes.connect(self.panel, self.run, redraw)
-        outputs = [self.run, self.status, self.pictures, self.chart, self.dump, self.compare, self.sweep]
+        self.changes.connect(self.panel, self.worker.run, redraw)
+        outputs = [*self.worker.outputs, self.pictures, self.chart, self.dump, self.compare, self.sweep]
         outputs += [self.stop, self.changes.body, self.changes.note, self.changes.step]
         calm: dict[str, Any] = {"show_progress": "hidden"}
-        event = self.compare.click(self.run_both, [*inputs, *self.panel.components], outputs, **calm)
+        owner = self.worker.inputs
+        asked = [*owner, *inputs, *self.panel.components]
+        event = self.compare.click(self.run_both, asked, outputs, **calm)
         event.then(self.changes.show, self.changes.inputs, self.changes.outputs)
         for start in (self.sweep.click, self.word.submit):
-            start(self.run_sweep, [self.word, *inputs], outputs, **calm)
-        self.stop.click(self.cancel, [self.run], [self.stop], queue=False)
+            start(self.run_sweep, [*owner, self.word, *inputs], outputs, **calm)
+        self.stop.click(self.worker.cancel, [self.worker.running], [self.stop], queue=False)
 
     # Handlers.
 
-    def run_both(self, prompt: str, negative: str, *values: Any) -> Generator[Updates, None, None]:
+    def run_both(self, owner: str, *values: Any) -> Generator[Updates, None, None]:
         """Yield updates by component: progress, then both pictures, their difference and the changes."""
+        yield from self.worker(owner, lambda: self._comparison(*values), self._compare)
 
-        def work(name: str, report: Report) -> Updates:
-            settings = replace(self.panel.settings(values[5:]).difference, enabled=True)
-            if all(LayerPrompt.parse(text).plain for text in (prompt, negative)):
-                raise ValueError(
-                    "There are no layer prompts to compare: write (~: M00: a word :~) into the prompt."
-                )
-            layout, run = self.pipeline.unet.layout, options(negative, *values[:5])
-            plain = [difference.baseline(text, layout, settings.baseline) for text in (prompt, negative)]
-            traces = [
-                self._traced(
-                    name,
-                    text,
-                    settings,
-                    {**run, "negative": unwanted},
-                    _stage(report, number, LABELS[number]),
-                )
-                for number, (text, unwanted) in enumerate((plain, (prompt, negative)))
-            ]
-            return self._compared(name, traces[0], traces[1], settings)
-
-        yield from self._running(work)
-
-    def run_sweep(
-        self, word: str, prompt: str, negative: str, *values: Any
-    ) -> Generator[Updates, None, None]:
+    def run_sweep(self, owner: str, word: str, prompt: str, *values: Any) -> Generator[Updates, None, None]:
         """Yield updates by component: progress, then the sheet and the chart."""
 
-        def work(name: str, report: Report) -> Updates:
-            chosen = sweep.Sweep.of(prompt, word, self.pipeline.unet)
-            run = options(negative, *values)
+        def asked() -> WordSweep:
+            cases = sweep.Sweep.of(prompt, word, self.pipeline.unet)
+            return WordSweep(word, prompt, cases, RunOptions.of(*values))
 
-            def drawn(case: sweep.Case) -> Image.Image:
-                return self.pipeline.picture(case.prompt, cancelled=lambda: self.runs.cancelled(name), **run)
+        yield from self.worker(owner, asked, self._sweep)
 
-            def told(done: int, total: int, case: sweep.Case) -> None:
-                report(f"{case.name}: picture {done + 1} of {total}", done / total)
+    def _comparison(self, prompt: str, negative: str, *values: Any) -> Comparison:
+        settings = replace(self.panel.settings(values[5:]).difference, enabled=True)
+        if all(LayerPrompt.parse(text).plain for text in (prompt, negative)):
+            raise ValueError(
+                "There are no layer prompts to compare: write (~: M00: a word :~) into the prompt."
+            )
+        return Comparison(prompt, RunOptions.of(negative, *values[:5]), settings)
 
-            folder = self._folder({"prompt": prompt, "word": word, **run})
-            found = sweep.run(chosen, drawn, folder=folder, made_with=run, progress=told)
-            return {
-                self.status: readout.note(f"Done. Seed {run['seed']}. Distances: {difference.DISTANCE}"),
-                self.pictures: gr.update(value=found.sheet(), label="Sweep", visible=True),
-                self.chart: gr.update(value=found.chart(), visible=True),
-                self.dump: shown(False),
-                **self.changes.emptied(),
-            }
-
-        yield from self._running(work)
-
-    def cancel(self, name: str) -> Any:
-        """Stop the work after its present step."""
-        self.runs.cancel(name)
-        return gr.update(value="Cancelling …", interactive=False)
-
-    def _running(self, work: Callable[[str, Report], Updates]) -> Generator[Updates, None, None]:
-        return working(
-            self.runs, work, run=self.run, status=self.status, busy=self._busy, cancelled=CANCELLED
-        )
-
-    def _traced(
-        self,
-        name: str,
-        prompt: str,
-        settings: DifferenceSettings,
-        run: dict[str, Any],
-        progress: Callable[[int, int, Image.Image], None],
-    ) -> Trace:
+    def _compare(self, job: Job, asked: Comparison) -> Updates:
+        layout, settings = self.pipeline.unet.layout, asked.settings
+        given = (asked.prompt, asked.run.negative)
+        plain = [difference.baseline(text, layout, settings.baseline) for text in given]
         recorded = Settings(features=settings, attention=AttentionSettings(enabled=False), heatmaps=False)
-        return self.pipeline.generate(
-            prompt,
-            settings=recorded,
-            progress=progress,
-            cancelled=lambda: self.runs.cancelled(name),
-            **run,
+        without, with_layers = (
+            self.pipeline.generate(
+                text,
+                settings=recorded,
+                progress=_stage(job, number, LABELS[number]),
+                cancelled=job.cancelled,
+                **{**asked.run.arguments, "negative": unwanted},
+            )
+            for number, (text, unwanted) in enumerate((plain, given))
         )
+        return self._compared(job, without, with_layers, settings)
 
-    def _compared(self, name: str, without: Trace, given: Trace, settings: DifferenceSettings) -> Updates:
+    def _compared(self, job: Job, without: Trace, given: Trace, settings: DifferenceSettings) -> Updates:
         changed = difference.difference(without, given)
-        run, file = self.runs.of(name), None
-        if run is not None:
-            run.trace = changed
-        if settings.dump:
-            file = str(save_trace(changed, self.runs.folder / name / "difference"))
+        job.keep(changed)
+        file = str(save_trace(changed, job.folder / "difference")) if settings.dump else None
         return {
             self.status: readout.note(f"Done. Seed {given.meta.get('seed')}"),
             self.pictures: gr.update(
@@ -185,6 +162,25 @@ class Compare:
             self.chart: shown(False),
             self.dump: gr.update(value=file, visible=file is not None),
             **self.changes.filled(changed),
+        }
+
+    def _sweep(self, job: Job, asked: WordSweep) -> Updates:
+        run = asked.run.arguments
+
+        def drawn(case: sweep.Case) -> Image.Image:
+            return self.pipeline.picture(case.prompt, cancelled=job.cancelled, **run)
+
+        def told(done: int, total: int, case: sweep.Case) -> None:
+            job.report(f"{case.name}: picture {done + 1} of {total}", done / total)
+
+        folder = self._folder({"prompt": asked.prompt, "word": asked.word, **run})
+        found = sweep.run(asked.cases, drawn, folder=folder, made_with=run, progress=told)
+        return {
+            self.status: readout.note(f"Done. Seed {asked.run.seed}. Distances: {difference.DISTANCE}"),
+            self.pictures: gr.update(value=found.sheet(), label="Sweep", visible=True),
+            self.chart: gr.update(value=found.chart(), visible=True),
+            self.dump: shown(False),
+            **self.changes.emptied(),
         }
 
     def _folder(self, head: dict[str, Any]) -> Path:
@@ -200,11 +196,11 @@ class Compare:
         }
 
 
-def _stage(report: Report, number: int, label: str) -> Callable[[int, int, Image.Image], None]:
+def _stage(job: Job, number: int, label: str) -> Callable[[int, int, Image.Image], None]:
     """Progress of the first or the second of two runs."""
 
     def step(done: int, total: int, _: Image.Image) -> None:
-        report(f"{label}: step {done} of {total}", (number + done / total) / 2)
+        job.report(f"{label}: step {done} of {total}", (number + done / total) / 2)
 
     return step
 

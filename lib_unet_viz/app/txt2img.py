@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
 
 from lib_unet_viz.app.compare import Compare
-from lib_unet_viz.capture.dump import save_trace
-from lib_unet_viz.capture.recorder import Cancelled
-from lib_unet_viz.drawing import sheets
+from lib_unet_viz.app.dump import DumpSection
+from lib_unet_viz.app.recorded import attention_section, feature_section
+from lib_unet_viz.app.words import WordSection
 from lib_unet_viz.maps import vxa
-from lib_unet_viz.settings import AttentionPart, Half, Kind, Settings
-from lib_unet_viz.trace import Trace
+from lib_unet_viz.settings import Settings
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.attention_from import LookSection
-from lib_unet_viz.ui.parts import SheetSection, gallery, heading, picture, shown
-from lib_unet_viz.ui.run_controls import STEPS, RunControls, options
-from lib_unet_viz.ui.runs import Runs, reports
+from lib_unet_viz.ui.parts import picture, shown
+from lib_unet_viz.ui.run_controls import STEPS, RunControls, RunOptions
+from lib_unet_viz.ui.runs import Runs
+from lib_unet_viz.ui.working import Job, Updates, Worker
 
 if TYPE_CHECKING:
-    from lib_unet_viz.drawing.render import Rendered
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
+    from lib_unet_viz.trace import Trace
 
 EXAMPLES = (
     "a big red circle and a small blue square",
@@ -40,6 +40,16 @@ EMPTY = """
 <li>and below, sheets of what the U-Net's blocks and attention held at each step.</li></ul></div>
 """
 FEW_BYTES = 200_000_000  # up to this much, all blocks are recorded unless others are chosen
+CANCELLED = "Cancelled; nothing was kept of this run."
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A picture that is asked for, and what is to be recorded."""
+
+    prompt: str
+    run: RunOptions
+    settings: Settings
 
 
 class Txt2Img:
@@ -47,18 +57,12 @@ class Txt2Img:
 
     def __init__(self, pipeline: Pipeline, runs: Runs) -> None:
         self.pipeline, self.runs = pipeline, runs
-        self.features = SheetSection(
-            runs, "Features", maps=lambda trace: trace.features, draw=_feature_sheets
-        )
-        self.looks = LookSection(runs, "picture")
-        self.attention = SheetSection(
-            runs, "Attention", maps=lambda trace: trace.attention, draw=_attention_sheets
-        )
+        self.features, self.attention = feature_section(runs), attention_section(runs)
+        self.looks, self.words, self.dump = LookSection(runs, "picture"), WordSection(runs), DumpSection(runs)
         self.compare = Compare(pipeline, runs)
 
     def build(self) -> None:
         """Make the components, in reading order, and connect them."""
-        self.run = gr.State("")
         self._build_prompt()
         defaults = self._defaults()
         with gr.Row(elem_classes=["uv-columns"]):
@@ -85,7 +89,7 @@ class Txt2Img:
                 gr.Accordion("Attention: blocks, steps, colours", open=False),
             ):
                 attention, attention_readout = ui.attention_controls(defaults.attention)
-        self._build_dump()
+        self.dump.build()
         self.compare.build()
         fields = {**features, **attention, **memory}
         self.panel = ui.Panel(fields, feature_readout, attention_readout, word_readout)
@@ -111,25 +115,17 @@ class Txt2Img:
 
     def _build_results(self) -> None:
         self.status = gr.HTML(EMPTY, elem_id="status")
+        self.worker = Worker(self.runs, self.status, busy=self._busy, cancelled=CANCELLED)
         with gr.Row(visible=False) as self.pictures:
             self.picture = picture("Picture", "picture")
-            self.word = picture("Word map", "word")
+            self.words.build_large()
         with gr.Column(visible=False) as self.looks_section:
             self.looks.build()
-        with gr.Column(visible=False) as self.words_section:
-            heading("One map for each word", "Click a word to see it large beside the picture.")
-            self.words = gallery("Word maps", "words", enlarge=False)
+        self.words.build()
 
     def _build_settings(self) -> None:
         with gr.Accordion("Picture", open=True):
             self.controls = RunControls(self.pipeline)
-
-    def _build_dump(self) -> None:
-        with gr.Column(visible=False) as self.dump_section:
-            heading("Dump", "All recorded numbers in one file, to look at again without the model.")
-            self.dump_problem = gr.HTML(visible=False)
-            self.save = gr.Button("Write the dump", elem_id="write-dump")
-            self.dump = gr.File(label="Dump (.safetensors)", interactive=False, visible=False, elem_id="dump")
 
     def _defaults(self) -> Settings:
         """For a small model all blocks, and a fine attention layer (its middle block has few positions).
@@ -163,25 +159,25 @@ class Txt2Img:
         for prompt in (self.prompt, run.negative):
             ui.on_edit(prompt, self.show_layers, [self.prompt, run.negative], [self.layers])
         colors = panel.under("features.color")
-        self.features.connect(panel, self.run, [*colors, panel.fields["features.average"]])
-        self.attention.connect(panel, self.run, panel.under("attention.color"))
-        inputs = [self.run, self.prompt, *run.components]
-        outputs = [self.status, self.pictures, self.picture, self.word, self.words_section, self.words]
-        looks = self.looks
-        looks.connect(self.run, self.picture)
-        outputs += [self.looks_section, looks.result, looks.note]
-        outputs += [self.dump_section, self.dump, self.dump_problem, self.go, self.stop, self.run]
+        worker, looks = self.worker, self.looks
+        self.features.connect(panel, worker.run, [*colors, panel.fields["features.average"]])
+        self.attention.connect(panel, worker.run, panel.under("attention.color"))
+        looks.connect(worker.run, self.picture)
+        self.words.connect(worker.run)
+        self.dump.connect(worker.run)
+        inputs = [self.prompt, *run.components]
+        outputs = [*worker.outputs, self.go, self.stop, self.pictures, self.picture]
+        outputs += [*self.words.outputs, *self.dump.outputs, self.looks_section, looks.result, looks.note]
         for section in (self.features, self.attention):
             outputs += [section.body, section.note, section.step]
+        asked = [*worker.inputs, *inputs, *panel.components]
         for start in (self.go.click, self.prompt.submit):
-            event = start(self.generate, [*inputs, *panel.components], outputs, show_progress="hidden")
+            event = start(self.generate, asked, outputs, show_progress="hidden")
             for section in (self.features, self.attention):
                 event = event.then(section.show, section.inputs, section.outputs)
-            event.then(looks.fill, [self.run, looks.site], [looks.site, looks.head, looks.step])
-        self.compare.connect(inputs[1:])
-        self.stop.click(self.cancel, [self.run], [self.stop], queue=False)
-        self.words.select(self.enlarge, [self.run], [self.word], show_progress="hidden")
-        self.save.click(self.write_dump, [self.run], [self.dump, self.dump_problem])
+            event.then(looks.fill, [worker.run, looks.site], [looks.site, looks.head, looks.step])
+        self.compare.connect(inputs)
+        self.stop.click(worker.cancel, [worker.running], [self.stop], queue=False)
 
     # Handlers.
 
@@ -189,137 +185,54 @@ class Txt2Img:
         """What each block reads, where a prompt has layer prompts."""
         return readout.layer_prompts(self.pipeline.unet, prompt, negative)
 
-    def generate(
-        self,
-        before: str,
-        prompt: str,
-        negative: str,
-        steps: float,
-        seed: float | None,
-        cfg: float,
-        width: float,
-        height: float,
-        *values: Any,
-    ) -> Generator[dict[Any, Any], None, None]:
-        """Yield updates by component: previews while the model works, then the results, or what was wrong.
+    def generate(self, owner: str, *values: Any) -> Generator[Updates, None, None]:
+        """Yield updates by component: previews while the model works, then the results, or what was wrong."""
+        yield from self.worker(owner, lambda: self._asked(*values), self._generate)
 
-        before: id of the run that is shown, which stays where nothing comes of this one.
-        """
-        name = self.runs.start()
-        yield {self.run: name, self.status: readout.progress("Starting …", 0), **self._busy(True)}
-        try:
-            if not prompt.strip():
-                raise ValueError(f"The prompt is empty. Write what to draw, for example: {EXAMPLES[0]}")
-            arguments = options(negative, steps, seed, cfg, width, height)
-            arguments["settings"] = self.panel.settings(values)
-            trace = yield from self._previews(name, prompt, arguments)
-            yield self._results(name, trace, arguments["seed"])
-        except Cancelled:
-            yield {self.status: readout.note("Cancelled; nothing was kept of this run."), **self._busy(False)}
-        except (ValueError, RuntimeError) as error:
-            yield {self.run: before, self.status: readout.problem(error), **self._busy(False)}
-        except Exception as error:
-            yield {self.run: before, self.status: readout.problem(error), **self._busy(False)}
-            raise  # what nobody foresaw goes to the server's log
-        finally:
-            self.runs.cancel(name)  # a visitor who leaves the page stops the run
+    def _asked(self, prompt: str, *values: Any) -> Generation:
+        """What the components say. Raises ValueError."""
+        if not prompt.strip():
+            raise ValueError(f"The prompt is empty. Write what to draw, for example: {EXAMPLES[0]}")
+        count = len(self.controls.components)
+        return Generation(prompt, RunOptions.of(*values[:count]), self.panel.settings(values[count:]))
 
-    def _previews(
-        self, name: str, prompt: str, arguments: dict[str, Any]
-    ) -> Generator[dict[Any, Any], None, Trace]:
-        def work(report: Callable[[tuple[int, int, Image.Image]], None]) -> Trace:
-            with self.runs.lock:
-                return self.pipeline.generate(
-                    prompt,
-                    **arguments,
-                    progress=lambda step, total, preview: report((step, total, preview)),
-                    cancelled=lambda: self.runs.cancelled(name),
-                )
+    def _generate(self, job: Job, asked: Generation) -> Updates:
+        def step(done: int, total: int, preview: Image.Image) -> None:
+            seen = {self.picture: gr.update(value=preview, label="Preview")}
+            job.report(f"Step {done} of {total}", done / total, seen | (self._emptied() if done == 1 else {}))
 
-        emptied = {self.pictures: shown(True), self.word: shown(False), self.words_section: shown(False)}
-        emptied |= {self.dump_section: shown(False), self.dump: shown(False), self.dump_problem: shown(False)}
-        emptied |= {**self.features.emptied(), **self.attention.emptied(), **self.looks.emptied()}
-        emptied |= {self.looks_section: shown(False)}
-        running = reports(work)
-        while True:
-            try:
-                step, total, preview = next(running)
-            except StopIteration as done:
-                trace: Trace = done.value
-                return trace
-            bar = readout.progress(f"Step {step} of {total}", step / total)
-            yield {self.status: bar, self.picture: gr.update(value=preview, label="Preview"), **emptied}
-            emptied = {}
+        trace = self.pipeline.generate(
+            asked.prompt,
+            settings=asked.settings,
+            progress=step,
+            cancelled=job.cancelled,
+            **asked.run.arguments,
+        )
+        return self._results(job, trace, asked.run.seed)
 
-    def _results(self, name: str, trace: Trace, seed: int) -> dict[Any, Any]:
-        run = self.runs.of(name)
-        drawn = sheets.heat_overlays(trace) if trace.attention else []
-        overlays = [(image, sheets.word_label(heat)) for image, heat in drawn]
-        first = max(range(len(drawn)), key=lambda at: drawn[at][1].strength, default=0)
-        if run is not None:
-            run.trace, run.words = trace, tuple(overlays)
+    def _emptied(self) -> Updates:
+        sections = (self.words, self.dump, self.features, self.attention, self.looks)
+        found = {self.pictures: shown(True), self.looks_section: shown(False)}
+        for section in sections:
+            found |= section.emptied()
+        return found
+
+    def _results(self, job: Job, trace: Trace, seed: int) -> Updates:
         size = f"{trace.picture.width} × {trace.picture.height}" if trace.picture else ""
         done = f"Done. Seed {seed} · {size} · {trace.nbytes / 1e6:,.1f} MB recorded"
         return {
-            **self._busy(False),
             self.status: readout.note(done) + "".join(readout.note(line) for line in trace.notes),
             self.pictures: shown(True),
             self.picture: gr.update(value=trace.picture, label="Picture"),
-            self.word: _word(overlays, first) if overlays else shown(False),
-            self.words_section: shown(bool(overlays)),
-            self.words: gr.update(value=overlays, **({"selected_index": None} if _can_unselect() else {})),
             self.looks_section: shown(bool(trace.attention.all(kind="self"))),
-            self.dump_section: shown(True),
+            **self.words.filled(job, trace),
+            **self.dump.filled(),
             **self.features.filled(trace),
             **self.attention.filled(trace),
         }
 
-    def _busy(self, running: bool) -> dict[Any, Any]:
+    def _busy(self, running: bool) -> Updates:
         return {
             self.go: shown(not running),
             self.stop: gr.update(visible=running, interactive=True, value="Cancel"),
         }
-
-    def cancel(self, name: str) -> Any:
-        """Stop the run after its present step."""
-        self.runs.cancel(name)
-        return gr.update(value="Cancelling …", interactive=False)
-
-    def enlarge(self, name: str, event: gr.SelectData) -> Any:
-        """Show the word that was clicked."""
-        run = self.runs.of(name)
-        return _word(run.words, int(event.index)) if run and run.words else gr.update()
-
-    def write_dump(self, name: str) -> tuple[Any, Any]:
-        """Write the run's dump into the server's temporary folder and offer it, or say why not."""
-        try:
-            trace = self.runs.trace(name)
-            path = save_trace(trace, self.runs.folder / name / f"unet-viz-seed-{trace.meta.get('seed', 0)}")
-        except (ValueError, OSError) as error:
-            return shown(False), gr.update(value=readout.problem(error), visible=True)
-        return gr.update(value=str(path), visible=True), shown(False)
-
-
-def _feature_sheets(trace: Trace, settings: Settings, step: int) -> list[Rendered]:
-    """Of all that was recorded at a step, whatever the panel's spec says by now; in the panel's colours."""
-    chosen = replace(settings.features, enabled=True, blocks="", steps=str(step), halves=get_args(Half))
-    return sheets.feature_sheets(trace, chosen)
-
-
-def _attention_sheets(trace: Trace, settings: Settings, step: int) -> list[Rendered]:
-    everything: dict[str, Any] = {
-        "halves": get_args(Half),
-        "parts": get_args(AttentionPart),
-        "kinds": get_args(Kind),
-    }
-    chosen = replace(settings.attention, enabled=True, blocks="", steps=str(step), **everything)
-    return [item for item in sheets.attention_sheets(trace, chosen) if item.key.step is not None]
-
-
-def _word(words: Sequence[tuple[Any, str]], index: int) -> Any:
-    image, text = words[index]
-    return gr.update(value=image, label=f"Word map: {text}", visible=True)
-
-
-def _can_unselect() -> bool:
-    return bool(ui.known(gr.Gallery, selected_index=None))

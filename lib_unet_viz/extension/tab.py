@@ -44,7 +44,7 @@ class Tab:
 
     def build(self) -> Any:
         """The tab, a gr.Blocks. No model is waited for: its layers are offered once it is loaded."""
-        self.vxa = VXA(present, Runs(), alone=alone, interrupt=interrupt)
+        self.vxa = VXA(present, Runs(), alone=alone)
         with gr.Blocks(analytics_enabled=False) as blocks:
             gr.HTML(f"<style>{PARTS_CSS}</style>")
             self.vxa.build()
@@ -136,9 +136,3 @@ def alone(runs: int, *, job: str = JOB) -> Iterator[None]:
             yield
         finally:
             shared.state.end()
-
-
-def interrupt() -> None:
-    """End the run of this tab; another job that it waits for goes on."""
-    if shared.state.job == JOB:
-        shared.state.interrupt()

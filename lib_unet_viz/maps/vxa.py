@@ -21,7 +21,7 @@ from lib_unet_viz.notation.specs import BlockSpec
 from lib_unet_viz.sampling.model import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lib_unet_viz.sampling.model import Model
     from lib_unet_viz.trace import Trace
@@ -68,6 +68,7 @@ def trace_picture(
     timestep: int | Sequence[int] | None = None,
     noise_seed: int = 0,
     draws: int = DRAWS,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Trace:
     """Record the cross-attention of a picture with a prompt, averaged over heads, noise levels and draws.
 
@@ -82,8 +83,10 @@ def trace_picture(
             `default_timesteps`.
         noise_seed: another one gives other noise. draws: of noise at each level, one run of the U-Net each;
             at timestep 0, where all are the same, there is one.
+        cancelled: asked before each run; once it is true, what was seen before counts.
 
-    Raises ValueError for an empty prompt or a timestep that the model lacks; SpecError for a wrong spec.
+    Raises Interrupted where that is nothing; ValueError for an empty prompt or a timestep that the model
+    lacks; SpecError for a wrong spec.
     """
     spec = blocks if isinstance(blocks, BlockSpec) else BlockSpec.parse(blocks)
     levels = _levels(model, timestep)
@@ -102,7 +105,7 @@ def trace_picture(
     }
     captures = _captures(model, spec, size, total=len(runs))
     with Recorder(model.unet, attention=captures, calls=_calls(model, runs), meta=meta) as trace:
-        _run(model, latent, prompt, runs, first_seed=noise_seed * len(runs))
+        _run(model, latent, prompt, runs, first_seed=noise_seed * len(runs), cancelled=cancelled)
     trace.picture = ready
     return trace
 
@@ -118,7 +121,15 @@ def _calls(model: Model, runs: Sequence[int]) -> Calls:
 
 
 @torch.no_grad()
-def _run(model: Model, latent: torch.Tensor, prompt: str, runs: Sequence[int], *, first_seed: int) -> None:
+def _run(
+    model: Model,
+    latent: torch.Tensor,
+    prompt: str,
+    runs: Sequence[int],
+    *,
+    first_seed: int,
+    cancelled: Callable[[], bool],
+) -> None:
     """The U-Net on the latent (image, channel, y, x) at each timestep, with noise of a seed of its own.
 
     What was seen before the person asked to stop counts. Raises Interrupted if that is nothing.
@@ -131,6 +142,8 @@ def _run(model: Model, latent: torch.Tensor, prompt: str, runs: Sequence[int], *
             if timestep:
                 noised = model.schedule.add_noise(latent, timestep=timestep, seed=first_seed + step)
             try:
+                if cancelled():
+                    raise Interrupted
                 model(noised, timestep, conditions, (Row(0, "cond"),), (step, len(runs)))
             except Interrupted:
                 if not step:

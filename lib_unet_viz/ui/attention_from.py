@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -9,6 +10,7 @@ import gradio as gr
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.parts import picture
+from lib_unet_viz.ui.runs import GoneError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -57,11 +59,16 @@ class LookSection:
         self, name: str, view: str, site: str, head: str, step: str, event: gr.SelectData
     ) -> tuple[Any, ...]:
         """The clicked place as fractions (y, x) of the picture, and what is seen of it."""
-        run = self.runs.of(name)
-        if run is None or run.trace is None or run.trace.picture is None:
+        if not name:
+            return gr.update(), gr.update(), gr.update()
+        try:
+            picture = self.runs.trace(name).picture
+        except ValueError as error:
+            return gr.update(), gr.update(), readout.problem(error)
+        if picture is None:
             return gr.update(), gr.update(), gr.update()
         x, y = event.index
-        at = (y / run.trace.picture.height, x / run.trace.picture.width)
+        at = (y / picture.height, x / picture.width)
         return at, *self.show(at, name, view, site, head, step)
 
     def show(
@@ -86,9 +93,9 @@ class LookSection:
         """The layers, heads and steps that a run offers; what was chosen stays where it is still there."""
         from lib_unet_viz.maps import self_attention
 
-        run = self.runs.of(name)
-        trace = run.trace if run else None
-        there = {} if trace is None else {each.name: each for each in self_attention.sites(trace)}
+        there: dict[str, self_attention.Site] = {}
+        with suppress(GoneError):  # a click says so
+            there = {each.name: each for each in self_attention.sites(self.runs.trace(name))}
         chosen = there.get(site)
         heads = [str(number) for number in range(chosen.heads)] if chosen else []
         steps = [str(number) for number in chosen.steps] if chosen else []

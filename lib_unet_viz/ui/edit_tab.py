@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,9 @@ from lib_unet_viz.ui import edit_components as ui_edit
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.mask_input import MaskInput, mask_of
 from lib_unet_viz.ui.parts import gallery, heading, picture, sheet, shown, upload
-from lib_unet_viz.ui.run_controls import RunControls, options
+from lib_unet_viz.ui.run_controls import RunControls, RunOptions
 from lib_unet_viz.ui.runs import Runs
-from lib_unet_viz.ui.working import Report, Updates, working
+from lib_unet_viz.ui.working import Job, Updates, Worker
 
 if TYPE_CHECKING:
     from lib_unet_viz.drawing.edit_sheets import Case
@@ -49,6 +49,15 @@ INVERSION = "How the way back to noise is found; the source prompt says what the
 CANCELLED = "Cancelled; nothing was kept of this run."
 
 
+@dataclass(frozen=True)
+class EditAsked:
+    """What a click asks for; run: the other arguments of `draw`, by name."""
+
+    prompt: str
+    settings: EditSettings
+    run: Mapping[str, Any]
+
+
 class EditTab(ABC):
     """Components and handlers of a tab on editing.
 
@@ -69,7 +78,7 @@ class EditTab(ABC):
         alone: Callable[[], AbstractContextManager[Any]] | None = None,
     ) -> None:
         self.model, self.runs, self._draw = model, runs, draw
-        self._alone = alone
+        self._alone = None if alone is None else lambda _: alone()
 
     # What tabs differ in.
 
@@ -97,7 +106,6 @@ class EditTab(ABC):
 
     def build(self) -> None:
         """Make the components, in reading order, and connect them."""
-        self.run = gr.State("")
         self.source = gr.State(None)  # of the last edit, to paint a mask on
         with gr.Row(elem_classes=["uv-prompt"], **ui.known(gr.Row, equal_height=True)):
             self._build_first()
@@ -128,6 +136,7 @@ class EditTab(ABC):
 
     def _build_results(self) -> None:
         self.status = gr.HTML(self.empty, elem_id="edit-status")
+        self.worker = Worker(self.runs, self.status, busy=self._busy, cancelled=CANCELLED, alone=self._alone)
         self.preview = picture("Preview", "edit-preview", visible=False)
         self.comparison = sheet("Comparison", "edit-comparison")
         with gr.Column(visible=False) as self.pictures_section:
@@ -155,13 +164,13 @@ class EditTab(ABC):
         asked = [self.prompt, *self.panel.components]
         for component in asked:
             ui.on_edit(component, self.show_alignment, asked, [self.alignment])
-        outputs = [self.run, self.status, self.preview, self.comparison, self.swept]
+        outputs = [*self.worker.outputs, self.preview, self.comparison, self.swept]
         outputs += [self.pictures_section, self.pictures, self.masks_section, self.masks]
         outputs += [self.go, self.sweep, self.stop, self.source]
-        inputs = [self.prompt, *self.run_settings, *self.panel.components, self.mask.component]
+        asked = [self.prompt, *self.run_settings, *self.panel.components, self.mask.component]
         for button, handler in ((self.go, self.run_edit), (self.sweep, self.run_sweep)):
-            button.click(handler, inputs, outputs, show_progress="hidden")
-        self.stop.click(self.cancel, [self.run], [self.stop], queue=False)
+            button.click(handler, [*self.worker.inputs, *asked], outputs, show_progress="hidden")
+        self.stop.click(self.worker.cancel, [self.worker.running], [self.stop], queue=False)
         self.mask.connect(self.uploaded, self.source)
 
     # Handlers.
@@ -185,75 +194,54 @@ class EditTab(ABC):
             return False
         return True
 
-    def run_edit(self, prompt: str, *values: Any) -> Generator[Updates, None, None]:
+    def run_edit(self, owner: str, *values: Any) -> Generator[Updates, None, None]:
         """Yield updates by component: previews of the first target, then the pictures."""
+        yield from self.worker(owner, lambda: self._asked(*values), self._edit)
 
-        def work(name: str, report: Report) -> Updates:
-            settings, run = self._asked(prompt, values)
-
-            def step(done: int, total: int, preview: Image.Image | None) -> None:
-                seen = {} if preview is None else {self.preview: _visible(preview)}
-                report(f"Step {done} of {total}", done / total, seen)
-
-            edited = self._edited(name, prompt, run, settings, progress=step)
-            return {**self._results(edited, run), self.swept: shown(False)}
-
-        yield from self._running(work)
-
-    def run_sweep(self, prompt: str, *values: Any) -> Generator[Updates, None, None]:
+    def run_sweep(self, owner: str, *values: Any) -> Generator[Updates, None, None]:
         """Yield updates by component: progress, then the sheet of the sweep."""
+        yield from self.worker(owner, lambda: self._asked(*values), self._sweep)
 
-        def work(name: str, report: Report) -> Updates:
-            from lib_unet_viz.drawing import edit_sheets
-
-            settings, run = self._asked(prompt, values)
-            self._planned(prompt, settings)
-
-            def told(done: int, total: int, case: Case) -> None:
-                report(f"{case.percent} % of the {case.along}: {done + 1} of {total}", done / total)
-
-            cases = edit_sheets.cases(settings, self.model().unet)
-            if "picture" in run:
-                run["inverted"] = {}  # once for all cases
-            _, drawn = edit_sheets.sweep(cases, partial(self._edited, name, prompt, run), told)
-            done = readout.note("Done" if "picture" in run else f"Done. Seed {run['seed']}")
-            return {**self._emptied(), self.status: done, self.swept: _visible(drawn)}
-
-        yield from self._running(work)
-
-    def cancel(self, name: str) -> Any:
-        """Stop the work after its present step."""
-        self.runs.cancel(name)
-        return gr.update(value="Cancelling …", interactive=False)
-
-    def _asked(self, prompt: str, values: Any) -> tuple[EditSettings, dict[str, Any]]:
-        """What the components say: of the edit, and of the run. Raises ValueError."""
+    def _asked(self, prompt: str, *values: Any) -> EditAsked:
+        """What the components say. Raises ValueError."""
         if not prompt.strip():
             raise ValueError(
                 f"The source prompt is empty. Write {self.wanted}, for example: {EXAMPLES[0][0]}"
             )
         count = len(self.run_settings)
         settings = replace(self.panel.settings(values[count:-1]).edit, enabled=True)
-        return settings, {**self._run_of(*values[:count]), "mask": mask_of(values[-1])}
+        run = {**self._run_of(*values[:count]), "mask": mask_of(values[-1])}
+        return EditAsked(prompt, settings, run)
+
+    def _edit(self, job: Job, asked: EditAsked) -> Updates:
+        def step(done: int, total: int, preview: Image.Image | None) -> None:
+            seen = {} if preview is None else {self.preview: _visible(preview)}
+            job.report(f"Step {done} of {total}", done / total, seen)
+
+        edited = self._edited(job, asked.prompt, asked.run, asked.settings, progress=step)
+        return {**self._results(edited, asked.run), self.swept: shown(False)}
+
+    def _sweep(self, job: Job, asked: EditAsked) -> Updates:
+        from lib_unet_viz.drawing import edit_sheets
+
+        def told(done: int, total: int, case: Case) -> None:
+            job.report(f"{case.percent} % of the {case.along}: {done + 1} of {total}", done / total)
+
+        self._planned(asked.prompt, asked.settings)
+        own, run = "picture" in asked.run, dict(asked.run)
+        if own:
+            run["inverted"] = {}  # once for all cases
+        cases = edit_sheets.cases(asked.settings, self.model().unet)
+        _, drawn = edit_sheets.sweep(cases, partial(self._edited, job, asked.prompt, run), told)
+        done = readout.note("Done" if own else f"Done. Seed {run['seed']}")
+        return {**self._emptied(), self.status: done, self.swept: _visible(drawn)}
 
     def _edited(
-        self, name: str, prompt: str, run: dict[str, Any], settings: EditSettings, **more: Any
+        self, job: Job, prompt: str, run: Mapping[str, Any], settings: EditSettings, **more: Any
     ) -> Edited:
-        cancelled = partial(self.runs.cancelled, name)
-        return self._draw(self.model(), prompt, settings, cancelled=cancelled, **run, **more)
+        return self._draw(self.model(), prompt, settings, cancelled=job.cancelled, **run, **more)
 
-    def _running(self, work: Callable[[str, Report], Updates]) -> Generator[Updates, None, None]:
-        return working(
-            self.runs,
-            work,
-            run=self.run,
-            status=self.status,
-            busy=self._busy,
-            cancelled=CANCELLED,
-            alone=self._alone,
-        )
-
-    def _results(self, edited: Edited, run: dict[str, Any]) -> Updates:
+    def _results(self, edited: Edited, run: Mapping[str, Any]) -> Updates:
         from lib_unet_viz.drawing import difference, edit_sheets
         from lib_unet_viz.drawing.norm import number
         from lib_unet_viz.editing import explanation
@@ -317,7 +305,7 @@ class Edit(EditTab):
     def _run_of(self, *values: Any) -> dict[str, Any]:
         uploaded, inversion, *others = values
         own = {} if uploaded is None else {"picture": uploaded, "inversion": inversion}
-        return options(*others) | own
+        return RunOptions.of(*others).arguments | own
 
     def _planned(self, prompt: str, settings: EditSettings) -> tuple[Request, Plan]:
         from lib_unet_viz.editing.plan import Request

@@ -128,15 +128,15 @@ class SheetSection:
 
     def show(self, name: str, step: float, *values: Any) -> tuple[Any, Any]:
         """The sheets of the recorded step that is nearest."""
-        run = self.runs.of(name)
-        if run is None or run.trace is None or self._panel is None:
+        if not name or self._panel is None:
             return gr.update(), shown(False)
-        there = _steps(self._maps(run.trace))
-        if not there:
-            return gr.update(value=[]), shown(False)
-        nearest = min(there, key=lambda other: abs(other - step))
         try:
-            drawn = self._draw(run.trace, self._panel.settings(values), nearest)
+            trace = self.runs.trace(name)
+            there = _steps(self._maps(trace))
+            if not there:
+                return gr.update(value=[]), shown(False)
+            nearest = min(there, key=lambda other: abs(other - step))
+            drawn = self._draw(trace, self._panel.settings(values), nearest)
         except ValueError as error:
             return gr.update(), gr.update(value=readout.problem(error), visible=True)
         return [(item.image, _caption(item.key)) for item in drawn], shown(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -12,6 +13,29 @@ if TYPE_CHECKING:
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 STEPS, CFG, SEED = 30, 7.5, 1
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run is asked for besides its prompt; size: (height, width)."""
+
+    negative: str
+    steps: int
+    seed: int
+    cfg: float
+    size: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls, negative: str, steps: float, seed: float | None, cfg: float, width: float, height: float
+    ) -> RunOptions:
+        """What the components' values say. Raises ValueError for a seed that is none."""
+        return cls(negative, int(steps), chosen_seed(seed), float(cfg), (int(height), int(width)))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """By name, as a pipeline wants them."""
+        return dict(vars(self))
 
 
 class RunControls:
@@ -35,19 +59,5 @@ class RunControls:
 
     @property
     def components(self) -> list[Any]:
-        """In the order in which `options` wants their values."""
+        """In the order in which `RunOptions.of` wants their values."""
         return [self.negative, self.steps, self.seed, self.cfg, self.width, self.height]
-
-
-def options(
-    negative: str, steps: float, seed: float | None, cfg: float, width: float, height: float
-) -> dict[str, Any]:
-    """What the components' values say of a run. Raises ValueError for a seed that is none."""
-    size = (int(height), int(width))
-    return {
-        "negative": negative,
-        "steps": int(steps),
-        "seed": chosen_seed(seed),
-        "cfg": float(cfg),
-        "size": size,
-    }

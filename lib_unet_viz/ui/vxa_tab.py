@@ -6,8 +6,9 @@ a look needs is imported by it, so that a webui starts sooner.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -24,11 +25,51 @@ from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.attention_from import LookSection
 from lib_unet_viz.ui.parts import gallery, picture, shown, upload
 from lib_unet_viz.ui.runs import Runs
+from lib_unet_viz.ui.working import Job, Updates, Worker
 
 if TYPE_CHECKING:
     from lib_unet_viz.hosts.base import Model
 
 HINT = "Drop or paste a picture, write what to look for in it, and press the button."
+CANCELLED = "Cancelled; nothing was kept of this run."
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be seen of a look: the map of tokens, by their indices, or of other words."""
+
+    indices: str
+    other: str
+    method: Method
+    original: bool
+    mode: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look into a picture that a click asks for."""
+
+    picture: Image.Image
+    prompt: str
+    layers: Sequence[str]
+    timesteps: tuple[int, ...] | None
+    seed: int
+    asked: Asked
+
+    @classmethod
+    def of(
+        cls,
+        picture: Image.Image | None,
+        prompt: str,
+        layers: Sequence[str],
+        timesteps: str,
+        seed: float | None,
+        *asked: Any,
+    ) -> Look:
+        """What the components' values say. Raises ValueError."""
+        if picture is None:
+            raise ValueError("There is no picture. Drop or paste one.")
+        return cls(picture, prompt, layers, _timesteps(timesteps), int(seed or 0), Asked(*asked))
 
 
 class VXA:
@@ -37,7 +78,7 @@ class VXA:
     model: gives the model that is loaded at this moment, or raises ValueError saying why there is none; never
     waits. It is asked at each click, as a webui's model changes. examples: pictures and prompts to try.
     alone: held while the model works, for so many runs of the U-Net, as hooks of two must not meet;
-    `runs.lock` unless given. interrupt: ends what is going on; where given, there is a button for it.
+    `runs.lock` unless given.
     """
 
     def __init__(
@@ -47,21 +88,22 @@ class VXA:
         *,
         alone: Callable[[int], AbstractContextManager[Any]] | None = None,
         examples: Sequence[tuple[Image.Image, str]] = (),
-        interrupt: Callable[[], None] | None = None,
     ) -> None:
-        self.model, self.runs, self.examples, self.interrupt = model, runs, examples, interrupt
+        self.model, self.runs, self.examples = model, runs, examples
         self.looks = LookSection(runs, "vxa")
         self._alone = alone or (lambda _: runs.lock)
 
     def build(self) -> None:
         """Make the components, in reading order, and connect them."""
-        self.run = gr.State("")
         with gr.Row(elem_classes=["uv-columns"]):
             with gr.Column(scale=1, min_width=320):
                 self._build_question()
                 self._build_settings()
             with gr.Column(scale=1, min_width=320):
                 self.status = gr.HTML(readout.note(HINT), elem_id="vxa-status")
+                self.worker = Worker(
+                    self.runs, self.status, busy=self._busy, cancelled=CANCELLED, alone=self._alone_for
+                )
                 self.result = picture("Result", "vxa-result")
                 self.mode = gr.Radio(list(MODES), value=MODES[2], label="Output mode", elem_id="vxa-mode")
                 self.looks.build()
@@ -96,9 +138,7 @@ class VXA:
         )
         with gr.Row():
             self.go = gr.Button("Visualize Cross-Attention", variant="primary", elem_id="vxa-visualize")
-            if self.interrupt is not None:
-                self.stop = gr.Button("Interrupt", elem_id="vxa-interrupt")
-                self.stop.click(self.interrupt, None, None, queue=False)
+            self.stop = gr.Button("Interrupt", visible=False, elem_id="vxa-interrupt")
 
     def _build_examples(self) -> None:
         gr.HTML(readout.note("Drawn scenes to try:"))
@@ -142,7 +182,8 @@ class VXA:
 
     def _connect(self) -> None:
         chosen = [self.indices, self.other, self.method, self.original, self.mode]
-        looked = [self.run, self.prompt, *chosen]
+        worker, looks = self.worker, self.looks
+        looked = [worker.run, self.prompt, *chosen]
         drawn = [self.result, self.status]
         self.prompt.change(
             self.tokenise,
@@ -160,12 +201,13 @@ class VXA:
             part.input(self.redraw, looked, drawn, show_progress="hidden")
         self.other.submit(self.redraw, looked, drawn)
         inputs = [self.image, self.prompt, self.layer, self.timesteps, self.seed, *chosen]
-        looks = self.looks
+        outputs = [*worker.outputs, self.result, self.go, self.stop]
         for start in (self.go.click, self.prompt.submit, self.indices.submit):
-            start(self.visualize, inputs, [*drawn, self.run]).then(
-                looks.fill, [self.run, looks.site], [looks.site, looks.head, looks.step]
+            start(self.visualize, [*worker.inputs, *inputs], outputs, show_progress="hidden").then(
+                looks.fill, [worker.run, looks.site], [looks.site, looks.head, looks.step]
             )
-        looks.connect(self.run, self.result)
+        self.stop.click(worker.cancel, [worker.running], [self.stop], queue=False)
+        looks.connect(worker.run, self.result)
 
     # Handlers.
 
@@ -207,86 +249,65 @@ class VXA:
         named = [choice for choice in choices if choice.partition(" ")[0] in wanted]
         return gr.update() if set(named) == set(chosen) else named, shown(False)
 
-    def visualize(
-        self,
-        image: Image.Image | None,
-        prompt: str,
-        layers: Sequence[str],
-        timesteps: str,
-        seed: float | None,
-        indices: str,
-        other: str,
-        method: Method,
-        original: bool,
-        mode: str,
-    ) -> tuple[Any, str, str]:
-        """Look at the picture with the model; the result, a line about it, and the run's id."""
+    def visualize(self, owner: str, *values: Any) -> Generator[Updates, None, None]:
+        """Yield updates by component: look at the picture with the model, then show the result."""
+        yield from self.worker(owner, lambda: Look.of(*values), self._look)
+
+    def _look(self, job: Job, wanted: Look) -> Updates:
         from lib_unet_viz.maps import vxa
 
-        try:
-            if image is None:
-                raise ValueError("There is no picture. Drop or paste one.")
-            levels = _timesteps(timesteps)
-            with self._alone(vxa.runs(levels)):
-                model = self.model()
-                tokens.indices(indices, model.tokens(prompt))
-                trace = vxa.trace_picture(
-                    model,
-                    image,
-                    prompt,
-                    blocks=block_spec(layer_choices(model), layers),
-                    timestep=levels,
-                    noise_seed=int(seed or 0),
-                )
-            # Shown larger than the model sees it; the map is stretched over it.
-            trace.picture = vxa.prepare(image, max(look.SHOWN_SIZE, model.native_size))
-            name = self.runs.start()
-            run = self.runs.of(name)
-            if run is not None:
-                run.trace = trace
-            return *self._draw(trace, indices, other, method, original, mode), name
-        except (ValueError, RuntimeError) as error:
-            return gr.update(), readout.problem(error), ""
+        model = self.model()
+        tokens.indices(wanted.asked.indices, model.tokens(wanted.prompt))
+        trace = vxa.trace_picture(
+            model,
+            wanted.picture,
+            wanted.prompt,
+            blocks=block_spec(layer_choices(model), wanted.layers),
+            timestep=wanted.timesteps,
+            noise_seed=wanted.seed,
+            cancelled=job.cancelled,
+        )
+        # Shown larger than the model sees it; the map is stretched over it.
+        trace.picture = vxa.prepare(wanted.picture, max(look.SHOWN_SIZE, model.native_size))
+        job.keep(trace)
+        image, line = self._draw(trace, wanted.asked, model)
+        return {self.result: image, self.status: line}
 
-    def redraw(
-        self,
-        name: str,
-        prompt: str,
-        indices: str,
-        other: str,
-        method: Method,
-        original: bool,
-        mode: str,
-    ) -> tuple[Any, Any]:
+    def _alone_for(self, wanted: Look) -> AbstractContextManager[Any]:
+        from lib_unet_viz.maps import vxa
+
+        return self._alone(vxa.runs(wanted.timesteps))
+
+    def _busy(self, running: bool) -> Updates:
+        return {
+            self.go: gr.update(interactive=not running),
+            self.stop: gr.update(visible=running, interactive=True, value="Interrupt"),
+        }
+
+    def redraw(self, name: str, prompt: str, *asked: Any) -> tuple[Any, Any]:
         """Another word or mode of the same look; nothing where the prompt has changed since."""
-        run = self.runs.of(name)
-        if run is None or run.trace is None or run.trace.meta.get("prompt") != prompt:
+        if not name:
             return gr.update(), gr.update()
         try:
-            return self._draw(run.trace, indices, other, method, original, mode)
+            trace, wanted = self.runs.trace(name), Asked(*asked)
+            if trace.meta.get("prompt") != prompt:
+                return gr.update(), gr.update()
+            if not wanted.other.strip():
+                return self._draw(trace, wanted)
+            with self._alone(0):
+                return self._draw(trace, wanted, self.model())
         except ValueError as error:
             return gr.update(), readout.problem(error)
 
-    def _draw(
-        self, trace: Trace, indices: str, other: str, method: Method, original: bool, mode: str
-    ) -> tuple[Image.Image, str]:
-        if other.strip():
-            trace, indices = self._ask(trace, other), ""
-        asked = tokens.indices(indices, trace.meta["tokens"]["cond"]) if indices.strip() else None
-        heat, text = look.heat_map(trace, asked, method=method, original=original)
-        line = _line(trace, "all words" if mode == LABEL_MAP else text)
-        return look.draw(trace, heat, mode, method=method), line
-
-    def _ask(self, trace: Trace, words: str) -> Trace:
-        from lib_unet_viz.maps import open_vocabulary
-
-        with self._alone(0):
-            model = self.model()
-            if model.name != trace.meta["model"]:
-                raise ValueError(
-                    f"This result is from {trace.meta['model']}, but {model.name} is loaded; run it again"
-                )
-            return open_vocabulary.ask(trace, model, words)
+    def _draw(self, trace: Trace, asked: Asked, model: Model | None = None) -> tuple[Image.Image, str]:
+        """The picture of a look, and a line about it. model: where other words are asked about."""
+        indices = asked.indices
+        if asked.other.strip() and model is not None:
+            trace, indices = _ask(trace, asked.other, model), ""
+        positions = tokens.indices(indices, trace.meta["tokens"]["cond"]) if indices.strip() else None
+        heat, text = look.heat_map(trace, positions, method=asked.method, original=asked.original)
+        line = _line(trace, "all words" if asked.mode == LABEL_MAP else text)
+        return look.draw(trace, heat, asked.mode, method=asked.method), line
 
     def _choices(self, prompt: str) -> list[str]:
         """Such as "1 hat", "2 ,", "3 neck"."""
@@ -302,6 +323,17 @@ class VXA:
             return list(layer_choices(model)), ", ".join(map(str, vxa.default_timesteps(model)))
         except ValueError:
             return [ALL_LAYERS, NEAR_LAYERS], ""
+
+
+def _ask(trace: Trace, words: str, model: Model) -> Trace:
+    """The same look with other words. Raises ValueError where another model is loaded by now."""
+    from lib_unet_viz.maps import open_vocabulary
+
+    if model.name != trace.meta["model"]:
+        raise ValueError(
+            f"This result is from {trace.meta['model']}, but {model.name} is loaded; run it again"
+        )
+    return open_vocabulary.ask(trace, model, words)
 
 
 def _line(trace: Trace, text: str) -> str:
