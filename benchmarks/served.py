@@ -1,0 +1,111 @@
+"""The page and the webui's routes, each served in a process of its own whose memory can be read.
+
+    python benchmarks/served.py page --port 7860
+    python benchmarks/served.py routes --port 7861
+
+The page has the bundled model; the routes have the tests' stand-in for the webui, with a small U-Net of
+random weights in Stable Diffusion's own code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LATEST = 180  # seconds until a server has to be there
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that is running."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def resident(self) -> int:
+        """Bytes that it holds (Linux: /proc)."""
+        text = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        found = re.search(r"VmRSS:\s+(\d+) kB", text)
+        return int(found[1]) * 1024 if found else 0
+
+
+@contextmanager
+def served(what: str, log: Path) -> Iterator[Served]:
+    """Serve it until the block is left. log: gets what the server prints."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, __file__, what, "--port", str(port)], stdout=file, stderr=file
+        )
+        try:
+            one = Served(f"http://127.0.0.1:{port}", process)
+            _wait(one, "/config" if what == "page" else "/openapi.json")
+            yield one
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait(one: Served, path: str) -> None:
+    end = time.monotonic() + LATEST
+    while time.monotonic() < end and one.process.poll() is None:
+        try:
+            urllib.request.urlopen(one.url + path, timeout=LATEST).close()
+            return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)
+    raise RuntimeError(f"nothing is served at {one.url}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=("page", "routes"))
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    {"page": _page, "routes": _routes}[options.what](options.port)
+
+
+def _page(port: int) -> None:
+    import torch
+
+    from lib_unet_viz.app.page import launch
+
+    torch.set_num_threads(1)
+    launch(port=port)
+
+
+def _routes(port: int) -> None:
+    sys.path[:0] = [str(ROOT / "tests" / "stand_in"), str(ROOT / "tests")]
+    import fastapi
+    import torch
+    import uvicorn
+    from conftest import ldm_unet
+    from modules import sd_models
+    from test_webui_edit_picture import Checkpoint
+
+    from lib_unet_viz.extension import routes
+
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    sd_models.model_data.sd_model = Checkpoint(ldm_unet())
+    app = fastapi.FastAPI()
+    routes.add(None, app)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()
