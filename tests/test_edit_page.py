@@ -196,7 +196,8 @@ def test_a_mask_is_painted_or_given(tab: Edit, value: dict[str, Any]) -> None:
 
 
 def test_no_mask_is_none_and_a_wrong_one_is_a_message(tab: Edit) -> None:
-    assert mask_of(None) is mask_of(given()) is mask_of(given(strokes((0, 0, 0, 0)))) is None
+    empty = strokes((0, 0, 0, 0))
+    assert mask_of(None) is mask_of(given()) is mask_of(given(empty)) is mask_of(given(on=empty)) is None
     for value, said in (
         (given(strokes((0, 0, 0, 0)), on=PHOTO), "white may change. Nothing was painted"),
         (given(on=Image.new("RGB", (64, 64))), "no white pixel"),

@@ -76,8 +76,8 @@ def mask_of(value: Mapping[str, Any] | None) -> OwnMask | None:
         if painted is not None and painted.any():
             return OwnMask.of(painted)
     below = value.get("background", value.get("image"))
-    if below is None:
-        return None
+    if below is None or not below.convert("RGBA").getchannel("A").getbbox():
+        return None  # gradio 4 gives an empty canvas for nothing
     try:
         return OwnMask.of(below)
     except SettingsError as error:

@@ -150,6 +150,67 @@ def test_a_picture_made_from_another_is_edited(webui: Webui, more: dict[str, Any
         assert apart(same[2 * at + 1], same[2 * at]) <= 1
 
 
+LEFT = (0, 0, 48, 128)
+INPAINTED: dict[str, dict[str, Any]] = {
+    "mask": {},
+    "inverted": {"inpainting_mask_invert": 1},
+    "blurred": {"mask_blur": 8},
+    "latent noise": {"inpainting_fill": 2},
+    "soft": {"alwayson_scripts": {"Soft inpainting": {"args": [True, 1, 0.5, 4, 0, 0.5, 2]}}},
+    "only masked": {"inpaint_full_res": True, "inpaint_full_res_padding": 8},
+}
+
+
+def inpainting(webui: Webui, box: tuple[int, int, int, int] = LEFT, **more: Any) -> dict[str, Any]:
+    start = webui.txt2img(prompt="a green triangle").images[0]
+    mask = Image.new("L", start.size)
+    mask.paste(255, box)
+    usual = {"denoising_strength": 0.8, "inpaint_full_res": False, "mask_blur": 0}
+    asked = {**fields("Euler"), **usual, **more}
+    return {**asked, "init_images": [encoded_image(start)], "mask": encoded_image(mask)}
+
+
+@pytest.mark.parametrize("name", INPAINTED)
+@pytest.mark.parametrize("blend", [True, False], ids=["and words", "alone"])
+def test_the_mask_of_inpainting_is_the_edits(webui: Webui, name: str, blend: bool) -> None:
+    asked = inpainting(webui, **INPAINTED[name])
+    made = webui.img2img(**merged(asked, stand_in("latents"), edit(blend=blend)))
+    [batch] = latents(webui)
+    changed = (batch[1] != batch[0]).any(0)
+    inside = torch.zeros_like(changed)
+    if name == "only masked":
+        inside[:] = True
+    else:
+        inside[:, : {"blurred": 8, "soft": 10}.get(name, 6)] = True
+    inside = ~inside if name == "inverted" else inside
+    assert changed.any()
+    assert not (changed & ~inside).any()
+    source, target = (each.astype(int) for each in pictures(made))
+    assert np.abs(target - source).max() > 10
+    if name in ("mask", "only masked"):
+        assert np.array_equal(target[:, 80:], source[:, 80:])  # the webui lays the first picture over it
+    digests = [text.partition("U-Net Viz mask: ")[2][:10] for text in made.infotexts]
+    assert len(set(digests)) == 1
+    assert len(digests[0]) == 10
+    assert f"U-Net Viz mask: {digests[0]}," in f"{made.infotexts[-1]},"
+
+
+@pytest.mark.usefixtures("_nothing_is_left")
+def test_sheets_show_the_drawn_mask_at_its_place(webui: Webui) -> None:
+    crop = inpainting(webui, (8, 8, 56, 56), **INPAINTED["only masked"])
+    made = webui.img2img(**merged(crop, asking("dropdown", {"edit": {"edits": SWAP, "blend": False}})))
+    texts = [text.rpartition(f"{CAPTION}: ")[2] for text in made.infotexts[2:]]
+    assert texts == ["source and targets of an edit", "where target 1 may change the picture"]
+
+
+@pytest.mark.usefixtures("_nothing_is_left")
+def test_a_drawn_mask_without_white_is_refused(webui: Webui) -> None:
+    asked = merged({**DEFAULTS, **inpainting(webui, (0, 0, 0, 0))}, edit())
+    status, answer = webui.post("/sdapi/v1/img2img", **asked)
+    assert status == 422, answer
+    assert "no white pixel" in answer["detail"]
+
+
 def _drawn(webui: Webui, asked: dict[str, Any], how: dict[str, Any]) -> list[Pixels]:
     """Two pictures; the autoencoder's noise is that of the last seed before (rng.py, manual_seed)."""
     webui.txt2img(steps=1)
