@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from lib_unet_viz.demo import report
 from lib_unet_viz.demo.scenes import draw_scene
@@ -94,6 +94,16 @@ def edited(model: Pipeline) -> None:
         caption=f"“{PROMPT}”\nswap: {SWAP}; refinement: {REFINEMENT}. In the swap, {told}",
     )
     save_png(sheet, FOLDER / "edit.png")
+
+
+def masked(model: Pipeline) -> None:
+    """edit-own-mask.png: both colours are edited, and a mask keeps to the red circle."""
+    picture = model.picture(PROMPT, seed=EDIT_SEED)
+    mask = Image.new("L", picture.size)
+    ImageDraw.Draw(mask).ellipse((20, 36, 104, 118), fill=255)
+    settings = EditSettings(edits="red -> yellow; blue -> green")
+    edited = edit(model, PROMPT, settings, seed=EDIT_SEED, mask=mask)
+    save_png(edit_sheets.comparison(edited), FOLDER / "edit-own-mask.png")
 
 
 def _changes_of_blue(pictures: list[Any]) -> list[str]:
@@ -195,7 +205,8 @@ def _row(pictures: list[tuple[Image.Image, str]]) -> Image.Image:
 def main() -> None:
     """Read the command line and make the pictures asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ("generated", "vxa", "sweep", "edit", "edit-sweep", "report", "page", "edit-page")
+    edits = ("edit", "edit-own-mask", "edit-sweep")
+    names = ("generated", "vxa", "sweep", *edits, "report", "page", "edit-page")
     parser.add_argument("--only", choices=names, help="instead of all")
     parser.add_argument("--seed", type=int, default=1)
     choice = parser.parse_args()
@@ -205,6 +216,7 @@ def main() -> None:
         "vxa": lambda: looked_at(model, seed=choice.seed),
         "sweep": lambda: swept(model, seed=choice.seed),
         "edit": lambda: edited(model),
+        "edit-own-mask": lambda: masked(model),
         "edit-sweep": lambda: edits_swept(model),
         "report": lambda: report.write(FOLDER),
         "page": page,

@@ -174,7 +174,7 @@ def inpainting(webui: Webui, box: tuple[int, int, int, int] = LEFT, **more: Any)
 @pytest.mark.parametrize("blend", [True, False], ids=["and words", "alone"])
 def test_the_mask_of_inpainting_is_the_edits(webui: Webui, name: str, blend: bool) -> None:
     asked = inpainting(webui, **INPAINTED[name])
-    made = webui.img2img(**merged(asked, stand_in("latents"), edit(blend=blend)))
+    made = webui.img2img(**merged(merged(asked, stand_in("latents")), edit(blend=blend)))
     [batch] = latents(webui)
     changed = (batch[1] != batch[0]).any(0)
     inside = torch.zeros_like(changed)
