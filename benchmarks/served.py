@@ -24,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LATEST = 180  # seconds until a server has to be there
+KEPT = 100_000_000  # bytes of finished runs, which are soon there: what grows then is something else
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,11 @@ def main() -> None:
 def _page(port: int) -> None:
     import torch
 
-    from lib_unet_viz.app.page import launch
+    from lib_unet_viz.app.page import build, serve
+    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
     torch.set_num_threads(1)
-    launch(port=port)
+    serve(build(Pipeline.load(), kept=KEPT), port=port)
 
 
 def _routes(port: int) -> None:

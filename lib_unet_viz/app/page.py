@@ -17,7 +17,7 @@ from lib_unet_viz.drawing.pictures import MOST_BYTES
 from lib_unet_viz.hosts.diffusers.edit import edit
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui.edit_tab import Edit
-from lib_unet_viz.ui.runs import Runs
+from lib_unet_viz.ui.runs import KEPT, Runs
 from lib_unet_viz.ui.style import CSS, theme
 from lib_unet_viz.ui.vxa_tab import VXA
 
@@ -37,15 +37,15 @@ LOOPBACK = (HOST, "localhost")
 EXAMPLE_SEEDS = (3, 8, 14, 21)
 
 
-def build(pipeline: Pipeline, *, edit: Callable[..., Edited] = edit) -> Any:
+def build(pipeline: Pipeline, *, edit: Callable[..., Edited] = edit, kept: int = KEPT) -> Any:
     """The page, a gr.Blocks, for a loaded model; start it with `launch`, or with its own `launch` method.
 
-    edit: how the model edits a picture.
+    edit: how the model edits a picture. kept: bytes of finished runs that it remembers.
     """
-    runs = Runs()
+    runs = Runs(kept)
     looks = ui.known(gr.Blocks, **_looks())
-    kept = ui.known(gr.Blocks, delete_cache=(3600, 3600))
-    with gr.Blocks(title=TITLE, analytics_enabled=False, **looks, **kept) as blocks:
+    cache = ui.known(gr.Blocks, delete_cache=(3600, 3600))
+    with gr.Blocks(title=TITLE, analytics_enabled=False, **looks, **cache) as blocks:
         gr.HTML(_title(pipeline), elem_classes=["uv-title"])
         with gr.Tab("txt2img"):
             txt2img = Txt2Img(pipeline, runs)
