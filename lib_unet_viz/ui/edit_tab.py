@@ -18,7 +18,7 @@ from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import edit_components as ui_edit
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.mask_input import MaskInput, mask_of
-from lib_unet_viz.ui.parts import gallery, heading, picture, sheet, shown, upload
+from lib_unet_viz.ui.parts import gallery, given, heading, picture, sheet, shown, upload
 from lib_unet_viz.ui.run_controls import RunControls, RunOptions
 from lib_unet_viz.ui.runs import Runs
 from lib_unet_viz.ui.working import Job, Updates, Worker
@@ -304,7 +304,8 @@ class Edit(EditTab):
 
     def _run_of(self, *values: Any) -> dict[str, Any]:
         uploaded, inversion, *others = values
-        own = {} if uploaded is None else {"picture": uploaded, "inversion": inversion}
+        picture = given(uploaded)
+        own = {} if picture is None else {"picture": picture, "inversion": inversion}
         return RunOptions.of(*others).arguments | own
 
     def _planned(self, prompt: str, settings: EditSettings) -> tuple[Request, Plan]:

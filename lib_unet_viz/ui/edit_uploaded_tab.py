@@ -11,7 +11,7 @@ import gradio as gr
 from lib_unet_viz.sampling.inversion import CFG, STEPS
 from lib_unet_viz.settings import EditSettings
 from lib_unet_viz.ui.edit_tab import EditTab, inversions
-from lib_unet_viz.ui.parts import upload
+from lib_unet_viz.ui.parts import given, upload
 from lib_unet_viz.ui.runs import Runs
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class EditUploaded(EditTab):
             return [self.uploaded, inversions(), negative, steps, cfg]
 
     def _run_of(self, *values: Any) -> dict[str, Any]:
-        picture, inversion, negative, steps, cfg = values
+        uploaded, inversion, negative, steps, cfg = values
+        picture = given(uploaded)
         if picture is None:
             raise ValueError("There is no picture. Drop or paste one.")
         run = {"picture": picture, "inversion": inversion, "negative": negative}

@@ -12,6 +12,7 @@ from PIL import Image
 from lib_unet_viz.settings import SettingsError
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
+from lib_unet_viz.ui.parts import given
 
 if TYPE_CHECKING:
     from lib_unet_viz.editing.own_mask import OwnMask
@@ -53,12 +54,15 @@ def _canvas(name: str) -> Any:
     return editor(brush=gr.Brush(colors=[_BRUSH], color_mode="fixed"), **options)
 
 
-def _put(uploaded: Image.Image | None, source: Image.Image | None) -> tuple[Any, Any]:
+def _put(uploaded: Image.Image | str | None, source: Image.Image | None) -> tuple[Any, Any]:
     from lib_unet_viz.maps.vxa import upright
 
-    picture = uploaded or source
-    if picture is None:
-        return gr.update(), gr.update(value=readout.problem(NO_PICTURE), visible=True)
+    try:
+        picture = given(uploaded) or source
+        if picture is None:
+            raise ValueError(NO_PICTURE)
+    except ValueError as error:
+        return gr.update(), gr.update(value=readout.problem(error), visible=True)
     return upright(picture), gr.update(visible=False)
 
 

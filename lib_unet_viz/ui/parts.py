@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -15,6 +16,8 @@ from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.runs import Runs
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from lib_unet_viz.drawing.render import Rendered
 
 LARGEST_SEED = 2**32 - 1
@@ -42,15 +45,24 @@ def _image(label: str, name: str, looks: str, **options: Any) -> Any:
 
 
 def upload(label: str, name: str) -> Any:
-    """A place for a picture of one's own. RGBA, so that transparent places are laid on white later."""
-    return gr.Image(
-        label=label,
-        type="pil",
-        image_mode="RGBA",
-        height=320,
-        elem_id=name,
-        **ui.known(gr.Image, sources=["upload", "clipboard"]),
-    )
+    """A place for a picture of one's own, whose value `given` reads.
+
+    Gradio up to 4 decodes whatever it is sent, as on the webui's own tabs; later ones can hand over the file.
+    RGBA, so that transparent places are laid on white later.
+    """
+    options = ui.known(gr.Image, sources=["upload", "clipboard"])
+    if int(gr.__version__.partition(".")[0]) > 4:
+        options |= {"type": "filepath", "image_mode": None}
+    else:
+        options |= {"type": "pil", "image_mode": "RGBA"}
+    return gr.Image(label=label, height=320, elem_id=name, **options)
+
+
+def given(value: Image.Image | str | None) -> Image.Image | None:
+    """The picture in an `upload`, if there is one. Raises PictureError for what is none, or too large."""
+    from lib_unet_viz.drawing.pictures import opened
+
+    return opened(Path(value)) if isinstance(value, str) else value
 
 
 def gallery(label: str, name: str, *, items: Any = None, enlarge: bool = True) -> Any:

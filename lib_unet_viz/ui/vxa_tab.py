@@ -23,7 +23,7 @@ from lib_unet_viz.trace import Trace
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.attention_from import LookSection
-from lib_unet_viz.ui.parts import gallery, picture, shown, upload
+from lib_unet_viz.ui.parts import gallery, given, picture, shown, upload
 from lib_unet_viz.ui.runs import Runs
 from lib_unet_viz.ui.working import Job, Updates, Worker
 
@@ -59,7 +59,7 @@ class Look:
     @classmethod
     def of(
         cls,
-        picture: Image.Image | None,
+        uploaded: Image.Image | str | None,
         prompt: str,
         layers: Sequence[str],
         timesteps: str,
@@ -67,6 +67,7 @@ class Look:
         *asked: Any,
     ) -> Look:
         """What the components' values say. Raises ValueError."""
+        picture = given(uploaded)
         if picture is None:
             raise ValueError("There is no picture. Drop or paste one.")
         return cls(picture, prompt, layers, _timesteps(timesteps), int(seed or 0), Asked(*asked))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lib_unet_viz.drawing.pictures import MOST_BYTES
 
@@ -77,6 +78,34 @@ def test_where_a_host_was_asked_for_other_names_are_served() -> None:
 
 
 @pytest.mark.skipif(GRADIO < 6, reason="gradio bounds uploads from 4 on, at another address before 6")
+def test_pictures_on_the_page_are_opened_with_their_bounds(port: int, tmp_path: Path) -> None:
+    """Gradio hands over the file, which it has not decoded."""
+    from gradio_client import Client, handle_file
+    from test_pictures import bomb, encoded
+
+    client = Client(f"http://127.0.0.1:{port}", verbose=False, download_files=False)
+    parts = {part["id"]: part for part in client.config["components"]}
+    [button] = [number for number, part in parts.items() if part["props"].get("elem_id") == "vxa-visualize"]
+    events = client.config["dependencies"]
+    [event] = [each for each in events if [button, "click"] in map(list, each["targets"])]
+    inputs = [parts[number] for number in event["inputs"] if not parts[number].get("skip_api")]
+    good = encoded(Image.new("RGB", (64, 64)), "PNG")
+    for name, content, said in (
+        ("good.png", good, ""),
+        ("bomb.png", bomb(9_000, 9_000), "allowed: 40,000,000 pixels"),
+        ("long.png", bomb(1, 60_000), "each side at most 16,384"),
+        ("half.png", good[:60], "the picture is broken"),
+        ("other.png", encoded(Image.new("RGB", (8, 8)), "EPS"), "no picture of a known kind"),
+        ("other.svg", b"<svg/>", "no picture of a known kind"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        fields = {"vxa-upload": handle_file(tmp_path / name), "vxa-prompt": "a cat"}
+        values = [fields.get(part["props"].get("elem_id"), part["props"].get("value")) for part in inputs]
+        found = str(client.submit(*values, fn_index=event["id"]).result(timeout=LATEST))
+        assert said in found, found
+        assert ("uv-problem" in found) == bool(said)
+
+
 @pytest.mark.parametrize(("size", "status"), [(1000, 200), (MOST_BYTES + 1, 413)])
 def test_uploads_are_bounded(port: int, size: int, status: int) -> None:
     head = '--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
