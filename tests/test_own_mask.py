@@ -52,6 +52,12 @@ def test_transparent_is_black() -> None:
     assert np.array_equal(OwnMask.of(layer).values, LEFT)
 
 
+def test_half_transparent_white_is_grey() -> None:
+    layer = Image.new("RGBA", (2, 1), (255, 255, 255, 51))
+    layer.putpixel((1, 0), (102, 102, 102, 255))
+    np.testing.assert_allclose(OwnMask.of(layer).values, [[0.2, 0.4]], rtol=1e-6)
+
+
 def test_digests_tell_masks_apart() -> None:
     digests = {OwnMask.of(mask).digest for mask in (LEFT, LEFT.T, 1 - LEFT, LEFT[:64])}
     assert len(digests) == 4

@@ -81,13 +81,13 @@ def fitting(mask: Mask | None, size: Size) -> OwnMask | None:
 def _grey(picture: Image.Image) -> npt.NDArray[np.float32]:
     """(y, x) in [0, 1]; transparent places are black, and a picture is turned as its EXIF says."""
     turned = ImageOps.exif_transpose(picture) or picture
-    rgba = np.asarray(turned.convert("RGBA")).astype(np.float32)
-    spread = rgba[..., :3].max(-1) - rgba[..., :3].min(-1)
-    if (spread[rgba[..., 3] > 0] > _GREYISH).any():
+    rgba = np.asarray(turned.convert("RGBA"))
+    colors, alpha = rgba[..., :3], rgba[..., 3]
+    if ((colors.max(-1) - colors.min(-1) > _GREYISH) & (alpha > 0)).any():
         raise SettingsError(
             "the mask has colours; one in black, white and greys is expected: white may change"
         )
-    grey: npt.NDArray[np.float32] = rgba[..., :3].mean(-1) * rgba[..., 3] / 255**2
+    grey: npt.NDArray[np.float32] = colors.mean(-1, dtype=np.float32) * (alpha / np.float32(255**2))
     return grey
 
 

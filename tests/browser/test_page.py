@@ -217,6 +217,28 @@ def test_vxa_takes_an_uploaded_picture(page: Any, tmp_path: Path) -> None:
     api.expect(page.locator("#vxa-result img")).to_be_visible()
 
 
+def test_a_mask_is_painted_on_the_source(page: Any) -> None:
+    open_tab(page, "Edit")
+    box(page, "edit-prompt").fill(PROMPT)
+    box(page, "edits").fill("red -> green")
+    page.locator("#edit").click()
+    api.expect(page.locator("#edit-status").first).to_contain_text("Changed by", timeout=40_000)
+    page.locator(".label-wrap", has_text="Mask").click()
+    page.locator("#edit-mask-on-picture").click()
+    canvas = page.locator("#edit-mask canvas").last
+    canvas.scroll_into_view_if_needed()
+    page.wait_for_timeout(2000)  # the picture comes into the canvas
+    at = canvas.bounding_box()
+    page.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(at["x"] + at["width"] * 0.6, at["y"] + at["height"] * 0.6, steps=8)
+    page.mouse.up()
+    page.wait_for_timeout(1500)  # the strokes are sent
+    shoot(page, f"mask-{page.viewport_size['width']}")
+    page.locator("#edit").click()
+    api.expect(page.locator("#edit-status").first).to_contain_text("inside the given mask", timeout=40_000)
+
+
 def test_an_edit_by_its_words(page: Any) -> None:
     open_tab(page, "Edit")
     page.locator("#edit").click()
