@@ -192,6 +192,11 @@ class _Memory:
             "warm_mb": round(begun / 1e6, 1),
             "end_mb": round(ended / 1e6, 1),
             "growth": round(ended / begun - 1, 4),
+            "tenths_mb": [
+                round(statistics.median(found[at : at + tenth]) / 1e6)
+                for at in range(0, 10 * tenth, tenth)
+                if found[at : at + tenth]
+            ],
         }
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LATEST = 180  # seconds until a server has to be there
-KEPT = 100_000_000  # bytes of finished runs, which are soon there: what grows then is something else
+KEPT = 250_000_000  # bytes of finished runs, which are soon there: what grows then is something else
 
 
 @dataclass(frozen=True)

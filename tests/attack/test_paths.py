@@ -5,7 +5,6 @@ what cannot be is said in one line, before the work.
 from __future__ import annotations
 
 import os
-import pwd
 import signal
 import string
 import subprocess
@@ -27,8 +26,8 @@ from lib_unet_viz.cli import main
 from lib_unet_viz.drawing import naming
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Trace
 
+pwd = pytest.importorskip("pwd", reason="asks for links and limits of POSIX")
 __all__ = ["modules"]
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="asks for links and limits of POSIX")
 
 WORDS = (
     "../../etc/passwd",

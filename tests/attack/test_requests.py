@@ -78,6 +78,15 @@ def test_where_a_host_was_asked_for_other_names_are_served() -> None:
 
 
 @pytest.mark.skipif(GRADIO < 6, reason="gradio bounds uploads from 4 on, at another address before 6")
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "..%2f..%2fetc%2fpasswd", "../../etc/passwd", "standin.py", "~"]
+)
+def test_files_of_the_server_are_nobodys_to_read(port: int, path: str) -> None:
+    for route in ("/gradio_api/file=", "/file=", "/static/", "/assets/", "/gradio_api/stream/"):
+        assert asked(port, "127.0.0.1", f"{route}{path}") >= 400, route
+
+
+@pytest.mark.skipif(GRADIO < 5, reason="gradio decodes it before")
 def test_pictures_on_the_page_are_opened_with_their_bounds(port: int, tmp_path: Path) -> None:
     """Gradio hands over the file, which it has not decoded."""
     from gradio_client import Client, handle_file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from lib_unet_viz.capture.dump import load_trace, save_trace
 from lib_unet_viz.cli import main
 from lib_unet_viz.trace import FeatureMap, Key, Trace
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="asks for fork")
+resource = pytest.importorskip("resource", reason="asks for fork and limits of POSIX")
 
 OLD, NEW = 1.0, 2.0
 WRITING = ("writing.py", "dump.py", "files.py", "contextlib.py")
