@@ -85,15 +85,17 @@ def test_files_of_a_command_are_whole_wherever_it_is_killed(tmp_path: Path, coun
         assert main(["render", str(dump), "--out", str(out)]) == 0
 
     there = where(lambda: render(tmp_path / "whole"))
-    names = {file.name for file in (tmp_path / "whole").iterdir()}
+    names, ended = {file.name for file in (tmp_path / "whole").iterdir()}, list[int]()
     for number, place in enumerate(some(there, count)):
         out = tmp_path / str(number)
-        assert in_child(lambda: struck(lambda: render(out), place, kill)) == -signal.SIGKILL  # noqa: B023
+        ended.append(in_child(lambda: struck(lambda: render(out), place, kill)))  # noqa: B023
         for file in out.iterdir() if out.is_dir() else ():
             if not file.name.startswith(".unet-viz-"):
                 assert file.name in names
                 with Image.open(file) as image:
                     image.load()
+    assert set(ended) <= {-signal.SIGKILL, 0}  # some lines run in a folder that is there already only
+    assert ended.count(0) < 0.1 * len(ended)
 
 
 @pytest.mark.parametrize("bytes_", [0, 1, 100, 4096, 20_000, 33_000])

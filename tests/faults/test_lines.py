@@ -43,18 +43,11 @@ def subject(name: str) -> Subject:
     return Subject(model.module, looking if name == "looking" else editing)
 
 
+@pytest.mark.parametrize("count", [QUICK, pytest.param(10_000, marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("name", ["looking", "editing"])
-def test_faults_at_some_lines(name: str) -> None:
+def test_faults_at_lines_of_a_run(name: str, count: int) -> None:
+    """Of so many places, or of all, each with another error."""
     one = subject(name)
     there = places(one.run)
     assert len(there) > 400
-    chosen = [(place, ERRORS[at % len(ERRORS)]) for at, place in enumerate(some(there, QUICK))]
-    assert one.harmed(chosen) == []
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize("error", ERRORS)
-@pytest.mark.parametrize("name", ["looking", "editing"])
-def test_faults_at_all_lines(name: str, error: type[BaseException]) -> None:
-    one = subject(name)
-    assert one.harmed((place, error) for place in places(one.run)) == []
+    assert one.harmed((place, ERRORS[at % len(ERRORS)]) for at, place in enumerate(some(there, count))) == []

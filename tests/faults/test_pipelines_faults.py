@@ -138,7 +138,7 @@ def test_faults_at_lines_of_a_pipelines_run(kind: str) -> None:
     with built("Stable Diffusion") as made:
         model = Pipeline(made.pipe, "small")
         subject = Subject(made.pipe.unet, lambda: run(model, kind))
-        there = some(places(subject.run), 300)
+        there = some(places(subject.run), 120)
         assert subject.harmed((place, ERRORS[at % len(ERRORS)]) for at, place in enumerate(there)) == []
 
 

@@ -48,8 +48,8 @@ def subject(kind: str, unet: Any) -> Subject:
     ("kind", "count"),
     [
         ("looking", 4),
-        pytest.param("looking", 200, marks=pytest.mark.heavy),
-        pytest.param("editing", 100, marks=pytest.mark.heavy),
+        pytest.param("looking", 100, marks=pytest.mark.heavy),
+        pytest.param("editing", 50, marks=pytest.mark.heavy),
     ],
 )
 def test_faults_at_lines_of_a_webuis_run(modules: Any, ldm_unet: Any, kind: str, count: int) -> None:
