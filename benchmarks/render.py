@@ -28,6 +28,7 @@ from PIL import Image
 
 from lib_unet_viz.drawing.color import Colorizer
 from lib_unet_viz.drawing.render import montage, render, save_png
+from lib_unet_viz.meta import Meta
 from lib_unet_viz.settings import ColorSettings
 from lib_unet_viz.trace import FeatureMap, FeatureMaps, Key, Trace
 
@@ -122,7 +123,7 @@ def table(numbers: dict[str, Any]) -> str:
 def _sheet(colorizer: Colorizer) -> tuple[float, float]:
     """Milliseconds from 1,000 channels to their sheet in a file, and of encoding the same picture alone."""
     held = FeatureMap(Key("OUT11", "features", step=19), torch.from_numpy(_features(1000)), 1.0)
-    trace = Trace(features=FeatureMaps([held]), meta={"steps": 20})
+    trace = Trace(features=FeatureMaps([held]), meta=Meta(steps=20))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sheet.png"
         whole = _milliseconds(lambda: save_png(render(trace, colorizer)[0].image, path), 3)

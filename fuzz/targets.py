@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save
 
 from lib_unet_viz.capture.dump import DumpError, load_trace, save_trace
+from lib_unet_viz.meta import Meta
 from lib_unet_viz.notation import edits
 from lib_unet_viz.notation.errors import SpecError, ranges
 from lib_unet_viz.notation.formula import FUNCTIONS, Formula
@@ -198,7 +199,7 @@ def _text(given: bytes) -> str:
 
 def _dumped() -> tuple[bytes, str]:
     """A small dump: the file, and its entry."""
-    trace = Trace(meta={"prompt": "a cat", "steps": 1, "tokens": {"cond": ["cat</w>"]}, "sigmas": [1.0]})
+    trace = Trace(meta=Meta(prompt="a cat", steps=1, tokens={"cond": ["cat</w>"]}, sigmas=[1.0]))
     key = Key("IN00", what="features", half="cond", step=0)
     trace.features.add(FeatureMap(key, torch.zeros(2, 4, 4), 1.0))
     with tempfile.TemporaryDirectory() as folder:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lib_unet_viz.editing.contexts import Contexts
     from lib_unet_viz.editing.hooks import Editing
     from lib_unet_viz.maps.words import HeatMap, word_maps
+    from lib_unet_viz.meta import Meta
     from lib_unet_viz.notation.layer_prompt import LayerPrompt
     from lib_unet_viz.notation.specs import BlockSpec, SpecError, StepSpec
     from lib_unet_viz.settings import Settings, SettingsError
@@ -35,6 +36,7 @@ _PLACES = {
     "editing.contexts": ("Contexts",),
     "editing.hooks": ("Editing",),
     "maps.words": ("HeatMap", "word_maps"),
+    "meta": ("Meta",),
     "notation.layer_prompt": ("LayerPrompt",),
     "notation.specs": ("BlockSpec", "SpecError", "StepSpec"),
     "settings": ("Settings", "SettingsError"),
@@ -57,6 +59,7 @@ __all__ = [
     "HeatMap",
     "Key",
     "LayerPrompt",
+    "Meta",
     "Recorder",
     "Row",
     "Selection",

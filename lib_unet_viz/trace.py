@@ -25,6 +25,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from lib_unet_viz.meta import Meta
+
 What = Literal["features", "Q", "K", "QK", "VQK"]
 Kind = Literal["cross", "self"]
 Half = Literal["cond", "uncond", "perturbed"]  # perturbed: without self-attention, of PAG
@@ -287,19 +289,12 @@ def _offer(maps: Iterable[FeatureMap], *, only_differing: bool = False) -> str:
 class Trace:
     """A recording of one run.
 
-    `meta` is plain data (JSON can hold it). Keys that hosts and the recorder fill, where known: prompt,
-    negative, seed, model, blocks (the model's names), steps (of the run), sigmas (per step of the first
-    pass, None where it was not run; sigmas_hires of the hires pass), size ([height, width] of the latent;
-    size_hires), picture_size, tokens ({"cond": [text, ...], "uncond": [...]}, or a list of such lists, one
-    per AND sub-prompt; tokens_hires), tokens_by_block (as tokens, by name of the blocks that read another
-    text), version. Where the images of a batch differ, `images` lists a dict per image whose entries take
-    precedence.
-    `notes` are lines that the person who asked should read.
+    meta: what is known of the run. notes: lines that the person who asked should read.
     """
 
     features: FeatureMaps = field(default_factory=FeatureMaps)
     attention: AttentionMaps = field(default_factory=AttentionMaps)
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: Meta = field(default_factory=Meta)
     notes: list[str] = field(default_factory=list)
     picture: Image.Image | None = None
 
@@ -347,19 +342,18 @@ class Trace:
             meta=self.meta_of(first.image),
         )
 
-    def meta_of(self, image: int) -> dict[str, Any]:
+    def meta_of(self, image: int) -> Meta:
         """`meta` as it is for one image of the batch."""
-        meta = {name: value for name, value in self.meta.items() if name != "images"}
-        images = self.meta.get("images") or []
-        return {**meta, **(images[image] if image < len(images) else {})}
+        return self.meta.of_image(image)
 
     def token_texts(self, item: AttentionMap) -> list[str]:
         """The text of each token along the map's token axis; empty for self-attention or where it is not
         known.
         """
         meta = self.meta_of(item.key.image)
-        hires = meta.get("tokens_hires") if item.key.pass_ == "hires" else None
-        texts = self._own_texts(item) or (hires or meta.get("tokens", {})).get(_reading(item.key.half)) or []
+        hires = meta.tokens_hires if item.key.pass_ == "hires" else None
+        half = _reading(item.key.half)
+        texts: Any = self._own_texts(item) or (hires or meta.tokens or {}).get(half) or []
         if texts and not isinstance(texts[0], str):
             texts = texts[item.key.sub] if item.key.sub < len(texts) else []
         if item.key.kind != "cross" or not texts:
@@ -372,7 +366,7 @@ class Trace:
         return bool(self._own_texts(item))
 
     def _own_texts(self, item: AttentionMap) -> Any:
-        by_block = self.meta_of(item.key.image).get("tokens_by_block", {})
+        by_block = self.meta_of(item.key.image).tokens_by_block or {}
         return by_block.get(item.key.block, {}).get(_reading(item.key.half))
 
 

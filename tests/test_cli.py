@@ -574,9 +574,10 @@ def any_dump(traced: Path) -> Callable[..., Path]:
     def write(
         name: str, *, image: int, halves: Sequence[str], subs: int, hires: bool, refiner: bool = False
     ) -> Path:
-        trace = Trace(meta=dict(source.meta), picture=source.picture)
+        trace = Trace(meta=source.meta, picture=source.picture)
         tokens = source.meta["tokens"]["cond"]
-        trace.meta["tokens"] = {half: [tokens] * subs if subs > 1 else tokens for half in halves}
+        texts = {half: [tokens] * subs if subs > 1 else tokens for half in halves}
+        trace.meta = replace(trace.meta, tokens=texts)
         rows: Any = itertools.product(halves, range(subs), ("first", "hires") if hires else ("first",))
         for half, sub, pass_ in rows:
             for item in (*source.features.all(half="cond"), *source.attention.all(half="cond")):

@@ -14,6 +14,7 @@ from lib_unet_viz.capture.dump import load_trace, save_trace
 from lib_unet_viz.drawing import difference as module
 from lib_unet_viz.drawing.color import Colorizer
 from lib_unet_viz.drawing.difference import DifferenceError, baseline, brightened, difference, rms
+from lib_unet_viz.meta import Meta
 from lib_unet_viz.settings import AttentionSettings, ColorSettings, DifferenceSettings, Settings
 from lib_unet_viz.trace import AttentionMap, AttentionMaps, FeatureMap, FeatureMaps, Key, Trace
 
@@ -30,7 +31,7 @@ def trace(seed: int, *, blocks: tuple[str, ...] = ("IN00", "M00"), image: int = 
     return Trace(
         features=FeatureMaps(features),
         attention=AttentionMaps([AttentionMap(key, values(2, 3, 4, 5), 1.0, tokens=(1, 2, 3))]),
-        meta={"blocks": ["IN00", "IN01", "M00"], "steps": 4, "seed": seed, "prompt": "x", **meta},
+        meta=Meta.of({"blocks": ["IN00", "IN01", "M00"], "steps": 4, "seed": seed, "prompt": "x", **meta}),
         picture=Image.fromarray(pixels),
     )
 
@@ -114,7 +115,7 @@ def test_what_only_one_of_them_holds_is_noted() -> None:
     assert [item.key.block for item in found.features] == ["IN00"]
     assert "IN01" in found.notes[0]
     assert "M00" in found.notes[0]
-    empty = Trace(meta={"seed": 1})
+    empty = Trace(meta=Meta(seed=1))
     with pytest.raises(DifferenceError, match="nothing to compare"):
         difference(trace(1), empty)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,14 @@ from safetensors.torch import save_file
 from lib_unet_viz.capture import dump
 from lib_unet_viz.capture.dump import DumpError, load_trace, save_trace
 from lib_unet_viz.capture.request import BudgetError
+from lib_unet_viz.meta import Meta
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Trace
 
 
 def made(images: int = 1) -> Trace:
     """A trace with one of everything."""
     trace = Trace(
-        meta={
-            "prompt": "a cät, 赤い",
-            "seed": 3,
-            "tokens": {"cond": ["<s>", "a", "cät"]},
-            "sigmas": [9.5, None],
-        },
+        meta=Meta(prompt="a cät, 赤い", seed=3, tokens={"cond": ["<s>", "a", "cät"]}, sigmas=[9.5, None]),
         notes=["a note"],
         picture=Image.new("RGB", (5, 3), "red"),
     )
@@ -88,7 +85,7 @@ def test_numbers_are_read_when_first_used(tmp_path: Path) -> None:
 
 def test_a_file_holds_one_image(tmp_path: Path) -> None:
     trace = made(images=2)
-    trace.meta["images"] = [{"prompt": "one"}, {"prompt": "two"}]
+    trace.meta = replace(trace.meta, images=[{"prompt": "one"}, {"prompt": "two"}])
     with pytest.raises(DumpError, match=r"images \[0, 1\]: say which"):
         save_trace(trace, tmp_path / "both")
     with pytest.raises(DumpError, match="no image 5"):
@@ -128,7 +125,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 
 def test_meta_that_json_cannot_hold_is_refused(tmp_path: Path) -> None:
     trace = made()
-    trace.meta["model"] = object()
+    trace.meta = replace(trace.meta, more={"anything": object()})
     with pytest.raises(DumpError, match="JSON"):
         save_trace(trace, tmp_path / "one")
 

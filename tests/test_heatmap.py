@@ -8,6 +8,7 @@ import torch
 
 from lib_unet_viz.maps import self_attention, soundness, strength
 from lib_unet_viz.maps import words as heatmap
+from lib_unet_viz.meta import Meta
 from lib_unet_viz.trace import AttentionMap, AttentionMaps, Key, Selection, Trace
 
 TOKENS = ["<|startoftext|>", "red</w>", "ring</w>", "and</w>", "ring</w>", *["<|endoftext|>"] * 3]
@@ -21,7 +22,7 @@ def trace(*, steps: int = 2) -> Trace:
         for step in range(steps):
             data = torch.randn(2, len(TOKENS), *size, generator=generator).mul(2).softmax(1)
             made.add(AttentionMap(Key(block=block, what="QK", layer=0, kind="cross", step=step), data, 1.0))
-    return Trace(attention=made, meta={"tokens": {"cond": TOKENS}})
+    return Trace(attention=made, meta=Meta(tokens={"cond": TOKENS}))
 
 
 def test_every_word_gets_a_map_and_repeated_words_are_told_apart() -> None:
@@ -37,9 +38,8 @@ def test_every_word_gets_a_map_and_repeated_words_are_told_apart() -> None:
 def test_words_are_looked_for_in_the_layers_that_read_them() -> None:
     recorded = trace()
     recorded.attention = AttentionMaps(item for item in recorded.attention if item.key.block != "M00")
-    recorded.meta["tokens_by_block"] = {
-        "OUT11": {"cond": ["<|startoftext|>", "big</w>", "red</w>", *["<|endoftext|>"] * 5]}
-    }
+    own = {"OUT11": {"cond": ["<|startoftext|>", "big</w>", "red</w>", *["<|endoftext|>"] * 5]}}
+    recorded.meta = replace(recorded.meta, tokens_by_block=own)
     inner, outer = (
         torch.stack([item.data for item in recorded.attention.all(block=block)]).sum(0).mean(0).numpy()
         for block in ("IN01", "OUT11")
@@ -59,9 +59,8 @@ def test_layer_prompts_with_every_method(method: heatmap.Method) -> None:
     recorded = trace()
     best = Key(block="IN02", what="QK", layer=0, kind="cross", step=0)
     recorded.attention.add(AttentionMap(best, torch.rand(2, 8, 3, 2), 1.0))
-    recorded.meta["tokens_by_block"] = {
-        "M00": {"cond": ["<|startoftext|>", "big</w>", "red</w>", *["<|endoftext|>"] * 5]}
-    }
+    own = {"M00": {"cond": ["<|startoftext|>", "big</w>", "red</w>", *["<|endoftext|>"] * 5]}}
+    recorded.meta = replace(recorded.meta, tokens_by_block=own)
     maps = {item.word: item for item in heatmap.word_maps(recorded, method=method)}
     assert ("big" in maps) == (method != "vxa_best")
     assert ("ring" in maps) == (method != "vxa")
@@ -76,7 +75,7 @@ def test_rescaled_finds_a_word_that_another_drowns() -> None:
     data[0, 2, 3, 3] = 0.05  # "ring" is weak, but at one place
     recorded = Trace(
         attention=AttentionMaps([AttentionMap(Key("M00", "QK", 0, "cross", step=0), data, 1.0)]),
-        meta={"tokens": {"cond": TOKENS}},
+        meta=Meta(tokens={"cond": TOKENS}),
     )
     ring = heatmap.word_maps(recorded, {"ring": [2]}, method="rescaled")[0]
     assert divmod(int(ring.values.argmax()), 4) == (3, 3)
@@ -116,7 +115,7 @@ def test_a_word_that_stands_out_is_strong_and_others_come_last() -> None:
     flat, peak = torch.full((1, 4, 4), 0.1), torch.full((1, 4, 4), 0.1)
     peak[0, 1, 2] = 0.9
     tokens = ["<|startoftext|>", "a</w>", "star</w>", "<|endoftext|>"]
-    held = Trace(meta={"tokens": {"cond": tokens}})
+    held = Trace(meta=Meta(tokens={"cond": tokens}))
     for block, (one, two) in {"IN01": (flat, peak), "IN02": (flat, flat)}.items():
         data = torch.stack([flat, one, two, flat], dim=1)
         held.attention.add(AttentionMap(Key(block, "QK", layer=0, kind="cross"), data))

@@ -12,6 +12,7 @@ from PIL import Image
 from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
 from lib_unet_viz.capture.request import Capture, estimate
 from lib_unet_viz.hosts import diffusers as host
+from lib_unet_viz.meta import Meta
 from lib_unet_viz.notation.tokens import BOS, EOS
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UnsupportedModelError
@@ -210,7 +211,7 @@ def test_the_description_can_be_written(tiny_pipe: Any) -> None:
 def test_a_batch_is_described_image_by_image(tiny_pipe: Any) -> None:
     meta = host.describe(tiny_pipe, prompt=["red", "circle"], negative="cat", images_per_prompt=2)
     assert [image["prompt"] for image in meta["images"]] == ["red", "red", "circle", "circle"]
-    trace = Trace(meta=meta)
+    trace = Trace(meta=Meta.of(meta))
     assert trace.meta_of(3)["prompt"] == "circle"
     assert trace.meta_of(3)["negative"] == "cat"
 

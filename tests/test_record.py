@@ -495,7 +495,7 @@ def fault(*_: Any, **__: Any) -> Any:
     [
         ("capture.recorder.Recorder", "_before"),
         ("capture.recorder.Recorder", "_after"),
-        ("capture.recorder", "_describe"),
+        ("capture.recorder", "_described"),
         ("capture.recorder", "estimate"),
         ("capture.hooks.Tap", "begin"),
         ("capture.hooks.Tap", "end"),

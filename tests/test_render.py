@@ -23,6 +23,7 @@ from lib_unet_viz.drawing.render import (
     render,
     save_png,
 )
+from lib_unet_viz.meta import Meta
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Trace
 
 TOKENS = ["<|startoftext|>", "red</w>", "circle</w>", "<|endoftext|>", "<|endoftext|>"]
@@ -38,7 +39,7 @@ def pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 def trace() -> Trace:
     generator = torch.Generator().manual_seed(0)
-    made = Trace(meta={"steps": 20, "tokens": {"cond": TOKENS, "uncond": [TOKENS]}})
+    made = Trace(meta=Meta(steps=20, tokens={"cond": TOKENS, "uncond": [TOKENS]}))
     for step in (19, 0):
         data = torch.randn(12, 8, 6, generator=generator)
         made.features.add(FeatureMap(Key("OUT11", "features", step=step), data, 0.03))
@@ -197,7 +198,7 @@ def test_one_row_a_head_one_column_a_token() -> None:
     """Head 1's map of token 3 alone is bright: it stands in the second row, fourth column."""
     data = torch.zeros(2, 5, 4, 4)
     data[1, 3] = 1
-    alone = Trace(meta={"tokens": {"cond": TOKENS}})
+    alone = Trace(meta=Meta(tokens={"cond": TOKENS}))
     alone.attention.add(AttentionMap(Key("M00", "QK", 0, "cross", 0), data))
     (shown,) = render(alone, Colorizer(Linear(0, 1)))
     white = (pixels(shown.image) == 255).all(-1)

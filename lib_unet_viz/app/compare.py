@@ -155,7 +155,7 @@ class Compare:
         job.keep(changed)
         file = str(save_trace(changed, job.folder / "difference")) if settings.dump else None
         return {
-            self.status: readout.note(f"Done. Seed {given.meta.get('seed')}"),
+            self.status: readout.note(f"Done. Seed {given.meta.seed}"),
             self.pictures: gr.update(
                 value=difference.comparison(without, given, labels=LABELS), label="Comparison", visible=True
             ),

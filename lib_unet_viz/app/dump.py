@@ -50,7 +50,7 @@ class DumpSection:
         """Write the run's dump into the server's temporary folder and offer it, or say why not."""
         try:
             trace = self.runs.trace(name)
-            path = save_trace(trace, self.runs.folder / name / f"unet-viz-seed-{trace.meta.get('seed', 0)}")
+            path = save_trace(trace, self.runs.folder / name / f"unet-viz-seed-{trace.meta.seed or 0}")
         except (ValueError, OSError) as error:
             return shown(False), gr.update(value=readout.problem(error), visible=True)
         return gr.update(value=str(path), visible=True), shown(False)

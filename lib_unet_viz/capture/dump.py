@@ -27,8 +27,8 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from lib_unet_viz.capture import meta
 from lib_unet_viz.capture.request import BudgetError
+from lib_unet_viz.meta import BLOCK, Meta, MetaError, check
 from lib_unet_viz.trace import AXES, AttentionMap, FeatureMap, Half, Key, Kind, Pass, Stored, Trace
 from lib_unet_viz.writing import is_utf8, replacing
 
@@ -66,7 +66,7 @@ def save_trace(
     head = {
         "format": FORMAT,
         "version": _version(),
-        "meta": trace.meta_of(image),
+        "meta": dict(trace.meta_of(image)),
         "notes": trace.notes,
         "maps": [_entry(item) for item in maps],
     }
@@ -90,7 +90,7 @@ def load_trace(path: str | Path) -> Trace:
     path = Path(path)
     with _opened(path) as file:
         head = _head(path, file.metadata() or {}, list(file.keys()))
-        trace = Trace(meta=head["meta"], notes=list(head["notes"]))
+        trace = Trace(meta=Meta.of(head["meta"]), notes=list(head["notes"]))
         for entry in head["maps"]:
             _add(trace, path, file, entry)
         if _PICTURE in file.keys():  # noqa: SIM118  (safe_open is no mapping)
@@ -162,8 +162,8 @@ def _head(path: Path, metadata: Mapping[str, str], names: list[str]) -> dict[str
     if not all(isinstance(each, kind) for name, kind in kinds.items() for each in head[name]):
         raise DumpError(f"{path}: its notes are no texts, or its maps no objects")
     try:
-        meta.check(head["meta"])
-    except meta.MetaError as error:
+        check(head["meta"])
+    except MetaError as error:
         raise DumpError(f"{path}: of its meta, {error}") from error
     return cast("dict[str, Any]", head)
 
@@ -206,7 +206,7 @@ def _key(entry: Mapping[str, Any]) -> Key:
         value, optional = entry[label], label in ("layer", "step")
         if not (value is None and optional) and not (type(value) is int and least <= value <= 10**6):
             raise ValueError(f"{label} is no number from {least} on")
-    if not isinstance(entry["block"], str) or not meta.BLOCK.fullmatch(entry["block"]):
+    if not isinstance(entry["block"], str) or not BLOCK.fullmatch(entry["block"]):
         raise ValueError("block is no block's name, such as IN04")
     labels = {label: entry[label] for label in Key.__dataclass_fields__}
     return Key(**{**labels, "step": None if labels["step"] is None else labels["step"] - 1})

@@ -14,6 +14,7 @@ byte. What goes wrong in a hook ends the recording with a note, and the run goes
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from threading import get_ident
 from types import TracebackType
 from typing import Any
@@ -24,6 +25,7 @@ from lib_unet_viz.capture.hooks import AttentionTap, FeatureTap, Tap
 from lib_unet_viz.capture.recording import Recording
 from lib_unet_viz.capture.request import BudgetError, Call, Calls, Capture, Row, estimate, listed
 from lib_unet_viz.capture.runtime import Hooks, is_compiled, uncompiled
+from lib_unet_viz.meta import Meta
 from lib_unet_viz.notation.errors import ranges
 from lib_unet_viz.trace import Pass, Trace
 from lib_unet_viz.unet import UNet
@@ -82,7 +84,7 @@ class Recorder:
         budget: int | None = None,
     ) -> None:
         self.unet = UNet.of(unet)
-        self.trace = Trace(meta={"blocks": list(self.unet.layout.names), **(meta or {})})
+        self.trace = Trace(meta=Meta.of({"blocks": list(self.unet.layout.names), **(meta or {})}))
         self._calls = calls
         self._features = features
         self._attention = listed(attention)
@@ -146,7 +148,8 @@ class Recorder:
         """
         self.unet, self._followed = unet, True
         names = list(unet.layout.names)
-        self.trace.meta["blocks"] = max(self.trace.meta["blocks"], names, key=len)
+        meta = self.trace.meta
+        self.trace.meta = replace(meta, blocks=max(meta.blocks or [], names, key=len))
         for tap in self._taps:
             tap.follow(unet)
 
@@ -180,7 +183,7 @@ class Recorder:
             self._check_budget(call)
         self._totals[call.pass_] = max(self._totals.get(call.pass_, 0), call.total)
         self._evaluated.setdefault(call.pass_, set()).add(call.step + 1)
-        _describe(self.trace.meta, call)
+        self.trace.meta = _described(self.trace.meta, call)
         for tap in self._taps:
             tap.begin(call)
 
@@ -268,12 +271,13 @@ class Recorder:
         )
 
 
-def _describe(meta: dict[str, Any], call: Call) -> None:
-    """Note the run's steps, sigmas and latent size, as `Trace` says."""
-    suffix = "" if call.pass_ == "first" else "_hires"
-    meta[f"steps{suffix}"] = call.total
-    meta[f"size{suffix}"] = list(call.size)
-    sigmas = meta.setdefault(f"sigmas{suffix}", [])
+def _described(meta: Meta, call: Call) -> Meta:
+    """With the run's steps, sigmas and latent size, as far as this call tells them."""
+    first = call.pass_ == "first"
+    sigmas = list((meta.sigmas if first else meta.sigmas_hires) or ())
     sigmas.extend([None] * (call.total - len(sigmas)))
     if 0 <= call.step < len(sigmas) and sigmas[call.step] is None:
         sigmas[call.step] = call.sigma
+    if first:
+        return replace(meta, steps=call.total, size=list(call.size), sigmas=sigmas)
+    return replace(meta, steps_hires=call.total, size_hires=list(call.size), sigmas_hires=sigmas)

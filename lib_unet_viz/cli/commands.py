@@ -119,7 +119,9 @@ def show(options: Namespace) -> None:
 def render(options: Namespace) -> None:
     """Sheets of a dump again."""
     dump = files.dump(options.dump).only(files.selection(options))
-    dump.meta.setdefault("blocks", sorted({item.key.block for item in (*dump.features, *dump.attention)}))
+    if dump.meta.blocks is None:
+        names = sorted({item.key.block for item in (*dump.features, *dump.attention)})
+        dump.meta = replace(dump.meta, blocks=names)
     chosen = choices.settings(options, blocks="", attention="", steps="")
     chosen = all_recorded(chosen, dump, options)
     with files.staging(options.out) as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
@@ -19,7 +20,9 @@ def diff(options: Namespace) -> None:
     """What differs between two dumps."""
     before, after = (files.dump(path).only(files.selection(options)) for path in (options.a, options.b))
     changed = difference.difference(before, after, absolute=options.absolute)
-    changed.meta.setdefault("blocks", sorted({i.key.block for i in (*changed.features, *changed.attention)}))
+    if changed.meta.blocks is None:
+        there = sorted({i.key.block for i in (*changed.features, *changed.attention)})
+        changed.meta = replace(changed.meta, blocks=there)
     chosen = choices.settings(options, blocks="", attention="", steps="")
     chosen = all_recorded(chosen, changed, options)
     with files.staging(options.out) as folder:

@@ -46,15 +46,21 @@ def contents(trace: Trace) -> dict[str, Any]:
         for item in (*trace.features, *trace.attention)
     ]
     size = None if trace.picture is None else [trace.picture.height, trace.picture.width]
-    return {"meta": trace.meta, "notes": trace.notes, "bytes": trace.nbytes, "picture": size, "maps": maps}
+    return {
+        "meta": dict(trace.meta),
+        "notes": trace.notes,
+        "bytes": trace.nbytes,
+        "picture": size,
+        "maps": maps,
+    }
 
 
 def text(trace: Trace) -> str:
     """The same for people: the run, then a line for each group of maps that differ only in the step."""
     names = ("prompt", "negative", "seed", "steps", "cfg", "timestep", "model")
     run = [(name, str(trace.meta[name])) for name in names if trace.meta.get(name) not in (None, "")]
-    if "size" in trace.meta:
-        height, width = trace.meta["size"]
+    if trace.meta.size:
+        height, width = trace.meta.size
         run.append(("latent", f"{width} x {height}"))
     if trace.picture is not None:
         run.append(("picture", f"{trace.picture.width} x {trace.picture.height}"))

@@ -53,8 +53,8 @@ def difference(before: Trace, after: Trace, *, absolute: bool = False) -> Trace:
     if attention and _read(before) != _read(after):
         notes.append("the prompts differ: tokens are compared by their positions, and named as in b")
     told = [{name: trace.meta[name] for name in _TOLD if name in trace.meta} for trace in (before, after)]
-    meta: dict[str, Any] = {**after.meta, "difference": ABSOLUTE if absolute else SIGNED}
-    meta["compared"] = dict(zip("ab", told, strict=True))
+    what = ABSOLUTE if absolute else SIGNED
+    meta = replace(after.meta, difference=what, compared=dict(zip("ab", told, strict=True)))
     trace = Trace(features=features, attention=attention, meta=meta, notes=notes)
     if before.picture is not None and after.picture is not None:
         trace.picture = picture_difference(before.picture, after.picture)
@@ -143,13 +143,13 @@ def shown(item: M, color: ColorSettings) -> M:
 
 def _said(changed: Trace, color: ColorSettings) -> Trace:
     """The trace whose title says what is drawn."""
-    what = ABSOLUTE if color.method == "White/Black" else changed.meta.get("difference", SIGNED)
-    return replace(changed, meta={**changed.meta, "difference": what})
+    what = ABSOLUTE if color.method == "White/Black" else changed.meta.difference or SIGNED
+    return replace(changed, meta=replace(changed.meta, difference=what))
 
 
 def _read(trace: Trace) -> list[Any]:
     """The tokens that the blocks read."""
-    return [trace.meta.get(name) for name in ("tokens", "tokens_by_block", "images")]
+    return [trace.meta.tokens, trace.meta.tokens_by_block, trace.meta.images]
 
 
 def _differences(before: Iterable[M], after: Iterable[M], notes: list[str], *, absolute: bool) -> Iterator[M]:

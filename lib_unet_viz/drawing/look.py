@@ -93,7 +93,7 @@ def heat_map(
     if not positions:
         raise ValueError("the prompt has no tokens")
     names = ["all tokens, with end and padding" if original else "all tokens"]
-    if trace.meta.get("asked_of"):
+    if trace.meta.asked_of:
         names = [trace.meta["prompt"]]
     elif asked is not None:
         names = [f"{index} {tokens.readable(texts[index])}" for index in positions]

@@ -92,12 +92,12 @@ def _rendered(trace: Trace, item: FeatureMap, sheet: _Sheet, colorizer: Colorize
 def _title(trace: Trace, item: FeatureMap) -> str:
     """Block, layer, what, step, sigma; image, half, sub-prompt and pass where they are not the usual ones."""
     key = item.key
-    total = trace.meta.get("steps")
+    total = trace.meta.steps
     of_total = f" of {total}" if isinstance(total, int) else ""
     words = [
         key.block if key.layer is None else f"{key.block}.{key.layer}",
         "features" if key.what == "features" else f"{key.kind}-attention {key.what}",
-        str(trace.meta.get("difference", "")),
+        trace.meta.difference or "",
         "mean over steps" if key.step is None else f"step {key.step + 1}{of_total}",
         "" if item.sigma is None else f"sigma {number(item.sigma)}",
         "hires pass" if key.pass_ == "hires" else "",

@@ -245,8 +245,8 @@ def _named(maps: Iterable[M], trace: Trace, *, blocks: str, steps: str) -> list[
 
     Block specs are read against the model's blocks, which the trace's meta lists; if it does not, all fit.
     """
-    spec, total = StepSpec.parse(steps), int(trace.meta.get("steps", 0))
-    model = trace.meta.get("blocks")
+    spec, total = StepSpec.parse(steps), trace.meta.steps or 0
+    model = trace.meta.blocks
     sites = None if model is None else BlockSpec.parse(blocks).sites(model)
     return [
         item

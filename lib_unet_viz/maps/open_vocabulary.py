@@ -62,8 +62,8 @@ def ask(trace: Trace, model: TextModel, text: str, *, selection: Selection = FIR
         for item in trace.attention.all(kind="self")
     )
     known = trace.meta
-    meta = {name: value for name, value in known.items() if name not in ("tokens_hires", "tokens_by_block")}
-    meta |= {"prompt": text, "tokens": {"cond": model.tokens(text)}, "asked_of": known.get("prompt", "")}
+    meta = replace(known, prompt=text, asked_of=known.prompt or "", tokens={"cond": model.tokens(text)})
+    meta = replace(meta, tokens_hires=None, tokens_by_block=None)
     return Trace(attention=AttentionMaps([*found, *looks]), meta=meta, picture=trace.picture)
 
 

@@ -291,7 +291,7 @@ class VXA:
             return gr.update(), gr.update()
         try:
             trace, wanted = self.runs.trace(name), Asked(*asked)
-            if trace.meta.get("prompt") != prompt:
+            if trace.meta.prompt != prompt:
                 return gr.update(), gr.update()
             if not wanted.other.strip():
                 return self._draw(trace, wanted)
@@ -330,10 +330,8 @@ def _ask(trace: Trace, words: str, model: Model) -> Trace:
     """The same look with other words. Raises ValueError where another model is loaded by now."""
     from lib_unet_viz.maps import open_vocabulary
 
-    if model.name != trace.meta["model"]:
-        raise ValueError(
-            f"This result is from {trace.meta['model']}, but {model.name} is loaded; run it again"
-        )
+    if model.name != trace.meta.model:
+        raise ValueError(f"This result is from {trace.meta.model}, but {model.name} is loaded; run it again")
     return open_vocabulary.ask(trace, model, words)
 
 

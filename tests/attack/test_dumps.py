@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from lib_unet_viz.capture.dump import DumpError, load_trace, save_trace
 from lib_unet_viz.cli import main
 from lib_unet_viz.drawing import naming
+from lib_unet_viz.meta import Meta
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Trace
 
 HOSTILE: tuple[Any, ...] = (
@@ -33,7 +34,7 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
     meta |= {"blocks": ["IN04", "M00"], "steps": 2, "sigmas": [1.0, None], "size": [4, 4]}
     meta |= {"tokens": {"cond": ["a</w>", "cat</w>"]}, "picture_size": [32, 32], "timestep": [250]}
     meta["tokens_by_block"] = {"M00": {"cond": ["a</w>", "dog</w>"]}}
-    trace = Trace(meta=meta, notes=["a note"], picture=Image.new("RGB", (32, 32)))
+    trace = Trace(meta=Meta.of(meta), notes=["a note"], picture=Image.new("RGB", (32, 32)))
     trace.features.add(FeatureMap(Key("IN04", "features", step=0), torch.rand(2, 4, 4), 1.0))
     key = Key("M00", "QK", layer=0, kind="cross", step=1)
     trace.attention.add(AttentionMap(key, torch.rand(1, 2, 2, 2), 0.5))

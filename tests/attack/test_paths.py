@@ -24,6 +24,7 @@ from test_webui_glue import modules
 from lib_unet_viz.capture.dump import load_trace, save_trace
 from lib_unet_viz.cli import main
 from lib_unet_viz.drawing import naming
+from lib_unet_viz.meta import Meta
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, Trace
 
 pwd = pytest.importorskip("pwd", reason="asks for links and limits of POSIX")
@@ -59,7 +60,7 @@ WORDS = (
 
 def small(word: str = "cat") -> Trace:
     """A recording with a picture and a map of each token."""
-    trace = Trace(meta={"steps": 1, "seed": 3, "prompt": word, "tokens": {"cond": ["<s>", word, "</s>"]}})
+    trace = Trace(meta=Meta(steps=1, seed=3, prompt=word, tokens={"cond": ["<s>", word, "</s>"]}))
     trace.features.add(FeatureMap(Key("IN04", "features", step=0), torch.rand(4, 8, 8), 1.0))
     key = Key("IN04", "QK", 0, "cross")
     trace.attention.add(AttentionMap(key, torch.rand(1, 3, 8, 8), None))

@@ -16,6 +16,7 @@ import torch
 from lib_unet_viz import writing
 from lib_unet_viz.capture.dump import load_trace, save_trace
 from lib_unet_viz.cli import main
+from lib_unet_viz.meta import Meta
 from lib_unet_viz.trace import FeatureMap, Key, Trace
 
 posix = pytest.mark.skipif(os.name != "posix", reason="asks for signals and limits of POSIX")
@@ -39,7 +40,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def small() -> Trace:
-    trace = Trace(meta={"steps": 1})
+    trace = Trace(meta=Meta(steps=1))
     trace.features.add(FeatureMap(Key("IN04", "features", step=0), torch.rand(32, 16, 16), 1.0))
     return trace
 

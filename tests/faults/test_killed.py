@@ -16,6 +16,7 @@ from PIL import Image
 
 from lib_unet_viz.capture.dump import load_trace, save_trace
 from lib_unet_viz.cli import main
+from lib_unet_viz.meta import Meta
 from lib_unet_viz.trace import FeatureMap, Key, Trace
 
 resource = pytest.importorskip("resource", reason="asks for fork and limits of POSIX")
@@ -25,7 +26,7 @@ WRITING = ("writing.py", "dump.py", "files.py", "contextlib.py")
 
 
 def trace(value: float) -> Trace:
-    made = Trace(meta={"steps": 1, "seed": 3})
+    made = Trace(meta=Meta(steps=1, seed=3))
     made.features.add(FeatureMap(Key("IN04", "features", step=0), torch.full((32, 16, 16), value), 1.0))
     return made
 

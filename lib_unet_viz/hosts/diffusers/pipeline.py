@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,7 @@ class Pipeline(PipelineModel):
         except NothingCaptured as error:
             trace.notes.append(str(error))
         picture = trace.picture = output.images[0]
-        trace.meta["picture_size"] = [picture.height, picture.width]
+        trace.meta = replace(trace.meta, picture_size=[picture.height, picture.width])
         return trace
 
     def call(self, own: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:

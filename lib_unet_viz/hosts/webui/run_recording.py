@@ -60,7 +60,7 @@ class RunRecording:
         if not self.over:
             with self.looking(*(() if self.begun else (ValueError,))):
                 recorder = self._on(unet, calls)
-                self._description.add_batch(self.trace.meta)
+                self._description.add_batch(self.trace)
                 recorder.install()
 
     def remove(self) -> None:
