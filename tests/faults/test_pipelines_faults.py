@@ -28,7 +28,7 @@ FAULTS = [
     ("hosts.diffusers.steps.Steps", "place"),
     ("hosts.diffusers.steps", "noise"),
     ("hosts.diffusers.pipeline.Pipeline", "preview"),
-    ("capture.recorder", "_describe"),
+    ("capture.recorder", "_described"),
     ("capture.recorder.Recorder", "_before"),
     ("capture.recorder.Recorder", "_check"),
     ("capture.hooks.Tap", "begin"),
