@@ -35,7 +35,6 @@ from lib_unet_viz.editing.own_mask import Mask, fitting
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.hosts.base import Conditions, Present, Schedule
 from lib_unet_viz.hosts.diffusers.pipeline import NOTHING, Cancelled
-from lib_unet_viz.maps.words import explore_captures, word_captures
 from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.notation.tokens import BOS, END_OF_WORD, EOS
 from lib_unet_viz.sampling.model import Place
@@ -145,8 +144,7 @@ class StandIn:
 
     def estimate(self, settings: Settings, *, steps: int, size: tuple[int, int]) -> int:
         latent = (size[0] // 8, size[1] // 8)
-        captures: Any = {"features": settings.features.capture(), "attention": settings.attention.capture()}
-        return estimate(self.unet, **captures, size=latent, total=steps)
+        return estimate(self.unet, **settings.captures(self.unet), size=latent, total=steps)
 
     def generate(
         self,
@@ -175,11 +173,9 @@ class StandIn:
                 step=now, total=steps, sigma=1 - now / steps, rows=rows, size=tuple(args[0].shape[-2:])
             )
 
-        attention = [capture for capture in (settings.attention.capture(),) if capture]
         recorder = Recorder(
             self.unet,
-            features=settings.features.capture(),
-            attention=[*attention, *word_captures(), *(explore_captures("") if settings.explore else ())],
+            **settings.captures(self.unet),
             calls=calls,
             meta={"prompt": prompt, "seed": seed, "tokens": {"cond": self.tokens(prompt)}},
             budget=settings.budget_mb * 1_000_000,

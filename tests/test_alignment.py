@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from lib_unet_viz.editing.alignment import Alignment, Prompt, Windows, align, needleman_wunsch, window, within
+from lib_unet_viz.editing.alignment import Alignment, Prompt, align, needleman_wunsch
 from lib_unet_viz.notation import edits
 from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.notation.tokens import BOS, EOS
+from lib_unet_viz.notation.windows import Windows, window, within
 
 LENGTH = 16
 SPLIT = {"lionfish": ["lion", "fish</w>"], "goldfish": ["gold", "fish</w>"]}

@@ -20,6 +20,7 @@ from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
 from lib_unet_viz.capture.dump import load_trace  # noqa: E402
 from lib_unet_viz.drawing.look import ALL_LAYERS, layer_choices  # noqa: E402
 from lib_unet_viz.extension import panel  # noqa: E402
+from lib_unet_viz.notation.specs import SpecError  # noqa: E402
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Settings  # noqa: E402
 from lib_unet_viz.ui import components as ui  # noqa: E402
 from lib_unet_viz.ui import readout  # noqa: E402
@@ -156,8 +157,10 @@ def test_readouts_say_what_a_selection_costs(pipeline: Any) -> None:
     assert re.search("Word heat maps · [0-9]+ attention layers · .* MB to keep · .* % more time", words)
 
 
-def test_readout_shows_a_mistake_with_its_place(pipeline: Any) -> None:
-    text = readout.features(pipeline.unet, FeatureSettings(blocks="M00,<b>"), size=(8, 8), steps=4)
+def test_readout_shows_a_mistake_with_its_place() -> None:
+    with pytest.raises(SpecError) as error:
+        FeatureSettings(blocks="M00,<b>")
+    text = readout.problem(error.value)
     assert "<pre" in text
     assert "&lt;b&gt;" in text
     assert "^" in text

@@ -22,6 +22,7 @@ import lib_unet_viz
 from lib_unet_viz.capture.dump import load_trace, save_trace
 from lib_unet_viz.cli import choices, main, report
 from lib_unet_viz.cli.parser import parse
+from lib_unet_viz.settings.entry import TRACE
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Trace
 
 ROOT = Path(__file__).parents[1]
@@ -635,12 +636,13 @@ def test_a_file_of_settings_leaves_the_rest_at_the_commands_own_defaults(tmp_pat
     file = tmp_path / "settings.json"
     file.write_text(json.dumps({"attention": {"kinds": ["self"]}, "method": "daam"}), encoding="utf-8")
     options = parse(["trace", "a circle", "--settings", str(file)])
-    found = choices.settings(options, blocks="IN01", attention="M00", steps="1,3")
+    own = {"features": {"blocks": "IN01", "steps": "1,3"}, "attention": {"blocks": "M00", "steps": "1,3"}}
+    found = choices.settings(options, TRACE, own)
     assert (found.features.blocks, found.features.steps) == ("IN01", "1,3")
     assert (found.attention.blocks, found.attention.steps, found.attention.kinds) == ("M00", "1,3", ("self",))
     assert found.method == "daam"
     options.method = "vxa"
-    assert choices.settings(options, blocks="", attention="", steps="").method == "vxa"
+    assert choices.settings(options, TRACE, {}).method == "vxa"
 
 
 def test_maps_of_a_dump_without_words(traced: Path, tmp_path: Path) -> None:

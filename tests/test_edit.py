@@ -383,7 +383,7 @@ def test_which_maps_a_blend_looks_at(any_unet: nn.Module, latent: Any, size: Any
         ({"cross_steps": 2}, "edit.cross_steps: steps are 2"),
         ({"self_steps": {"default": 1}}, "edit.self_steps: steps are"),
         ({"self_size": -1}, "edit.self_size is -1"),
-        ({"threshold": 1.5}, "edit.threshold is 1.5; 0 to 1"),
+        ({"threshold": 1.5}, "edit.threshold is 1.5; expected 0 to 1"),
         ({"blend_start": -1}, "edit.blend_start is -1"),
         ({"blocks": "XX"}, "XX"),
         ({"blend_words": "cow"}, "neither prompt holds 'cow'"),

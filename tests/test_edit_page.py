@@ -76,9 +76,8 @@ def test_values_come_back_as_they_were(edit: EditSettings) -> None:
 @pytest.mark.parametrize("name", ["cross_steps", "self_steps"])
 @pytest.mark.parametrize("value", ["", None, "0.8, 0.9", "often", "[0.5, 0.2]", "2"])
 def test_steps_that_mean_nothing_are_errors_for_people(name: str, value: str | None) -> None:
-    read = ui.from_values({f"edit.{name}": value, "edit.edits": "cat -> dog"}).edit
     with pytest.raises(SettingsError, match=f"edit.{name}.*0.8"):
-        Request.of("a cat", read)
+        Request.of("a cat", ui.from_values({f"edit.{name}": value, "edit.edits": "cat -> dog"}).edit)
 
 
 SOURCE = "a red circle and a blue square"

@@ -11,11 +11,11 @@ from PIL import Image
 
 from lib_unet_viz.drawing import edit_sheets
 from lib_unet_viz.drawing.edit_sheets import BLOCKS, PERCENTS, STEPS
-from lib_unet_viz.editing.alignment import window
 from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.notation.specs import Layout
 from lib_unet_viz.notation.tokens import BOS, EOS
+from lib_unet_viz.notation.windows import window
 from lib_unet_viz.settings import EditSettings
 
 LAYOUT = Layout(("IN00", "IN01", "IN02", "M00", "OUT00"), {"IN00": 0})

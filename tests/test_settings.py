@@ -27,7 +27,7 @@ def test_settings_survive_json() -> None:
         ),
         ({"features": {"enabled": "yes"}}, "expected true or false"),
         ({"budget_mb": True}, "expected a whole number"),
-        ({"attention": {"parts": "QK"}}, "a list is expected"),
+        ({"attention": {"parts": "QK"}}, "expected a list"),
         ({"attention": {"parts": ["QQ"]}}, "allowed: Q, K, QK, VQK"),
         ({"features": 3}, "settings.features is 3"),
     ],

@@ -16,6 +16,7 @@ from lib_unet_viz.capture.dump import save_trace
 from lib_unet_viz.drawing import difference, sweep
 from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.settings import AttentionSettings, DifferenceSettings, Half, Settings
+from lib_unet_viz.settings.entry import PAGE
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
@@ -92,8 +93,8 @@ class Compare:
                     if name in self.pipeline.unet.blocks
                 ]
                 defaults = replace(DifferenceSettings(), blocks=",".join(present), enabled=True)
-                fields = ui.difference_controls(defaults, switch=False)
-        self.panel = ui.Panel(fields, None, None)
+                fields = ui.controls(Settings(difference=defaults), "difference", PAGE)
+        self.panel = ui.Panel(fields)
 
     def connect(self, inputs: Sequence[Any]) -> None:
         """inputs: the components of the prompt, negative prompt, steps, seed, cfg, width and height."""

@@ -15,10 +15,11 @@ from lib_unet_viz.app.recorded import attention_section, feature_section
 from lib_unet_viz.app.words import WordSection
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.settings import Settings
+from lib_unet_viz.settings.entry import PAGE
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.attention_from import LookSection
-from lib_unet_viz.ui.parts import picture, shown
+from lib_unet_viz.ui.parts import picture, recording_controls, shown
 from lib_unet_viz.ui.run_controls import STEPS, RunControls, RunOptions
 from lib_unet_viz.ui.runs import Runs
 from lib_unet_viz.ui.working import Job, Updates, Worker
@@ -72,7 +73,7 @@ class Txt2Img:
                 self._build_settings()
                 with gr.Accordion("Memory", open=False):
                     word_readout = gr.HTML(elem_classes=["uv-readout"])
-                    memory = ui.memory_controls(defaults)
+                    memory = ui.controls(defaults, "", PAGE)
         with gr.Row(elem_classes=["uv-columns"]):
             with gr.Column(scale=5, min_width=420):
                 self.features.build("What each U-Net block put out: one sheet a block, one cell a channel.")
@@ -80,7 +81,7 @@ class Txt2Img:
                 gr.Column(scale=3, min_width=320),
                 gr.Accordion("Features: blocks, steps, colours", open=False),
             ):
-                features, feature_readout = ui.feature_controls(defaults.features)
+                features, feature_readout = recording_controls(defaults, "features", PAGE)
         with gr.Row(elem_classes=["uv-columns"]):
             with gr.Column(scale=5, min_width=420):
                 self.attention.build("One row a head, one column a token. Scroll sideways to see all tokens.")
@@ -88,7 +89,7 @@ class Txt2Img:
                 gr.Column(scale=3, min_width=320),
                 gr.Accordion("Attention: blocks, steps, colours", open=False),
             ):
-                attention, attention_readout = ui.attention_controls(defaults.attention)
+                attention, attention_readout = recording_controls(defaults, "attention", PAGE)
         self.dump.build()
         self.compare.build()
         fields = {**features, **attention, **memory}

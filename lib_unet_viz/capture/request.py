@@ -16,6 +16,7 @@ from lib_unet_viz.unet import AttentionSite, Block, UNet
 T = TypeVar("T", bound=str)
 
 _WHAT = ("Q", "K", "QK", "VQK")
+WHOLE = 32 * 32  # positions of a layer whose whole self-attention is kept for word maps
 
 
 class BudgetError(ValueError):
@@ -165,6 +166,26 @@ def _words(name: str, given: Iterable[str] | str, allowed: tuple[T, ...] | tuple
     if not words:
         raise ValueError(f"{name}: at least one of {', '.join(allowed)} is needed")
     return frozenset(cast("list[T]", words))
+
+
+def word_captures(blocks: str = "", *, halves: Iterable[Half] = ("cond", "uncond")) -> tuple[Capture, ...]:
+    """What a recorder is to keep for word maps: means over steps, some megabytes an image.
+
+    Self-attention of one layer a block: SDXL's 60 tables of 32 x 32 places would take 250 MB an image and
+    half, and several times the time of all the rest.
+    """
+    return (
+        Capture(blocks, mean=True, halves=halves),
+        Capture(kinds="self", mean=True, halves=halves, most=WHOLE, middle=True),
+    )
+
+
+def explore_captures(fine: str, *, blocks: str = "") -> tuple[Capture, ...]:
+    """What a recorder is to keep so that other words and single places can be asked of a run.
+
+    blocks: whose cross-attention. fine: whose self-attention, such as `maps.vxa.default_layers`.
+    """
+    return Capture(blocks, what="Q"), Capture(fine, kinds="self", what="Q,K")
 
 
 def estimate(

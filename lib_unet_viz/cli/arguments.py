@@ -3,88 +3,107 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from lib_unet_viz import settings
-from lib_unet_viz.drawing import color
 from lib_unet_viz.maps import vxa
-from lib_unet_viz.maps import words as heatmap
+from lib_unet_viz.settings import Half, Settings
+from lib_unet_viz.settings.entry import EDIT, Entry, entries
+
+COLOURS = ("colours", "of features and attention; each has its own if not given")
+RECORDED = dict.fromkeys(("blocks", "at", "attention", "halves", "parts", "kinds"), "all that are there")
 
 
 def model(parser: Any) -> None:
-    what = "a diffusers folder, a checkpoint file or a hub id (the bundled model)"
+    what = "a diffusers folder, a checkpoint file or a hub id (default: the bundled model)"
     parser.add_argument("--model", metavar="PATH_OR_ID", help=what)
 
 
 def run(parser: Any) -> None:
     parser.add_argument("--negative", default="", metavar="TEXT", help="negative prompt")
-    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="(0)")
-    parser.add_argument("--steps", type=count, default=30, metavar="N", help="sampling steps (30)")
-    parser.add_argument("--cfg", type=float, default=7.5, metavar="X", help="guidance scale (7.5)")
-    parser.add_argument("--size", type=size, metavar="WxH", help="of the picture (the model's own)")
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="random seed (default: 0)")
+    parser.add_argument("--steps", type=count, default=30, metavar="N", help="sampling steps (default: 30)")
+    parser.add_argument("--cfg", type=float, default=7.5, metavar="X", help="guidance scale (default: 7.5)")
+    what = "width and height of the picture (default: the model's own)"
+    parser.add_argument("--size", type=size, metavar="WxH", help=what)
 
 
-def selection(parser: Any, *, heat: bool = True) -> None:
-    parser.add_argument(
-        "--parts", type=words(settings.AttentionPart), metavar="A,B", help="Q, K, QK, VQK (QK)"
-    )
-    parser.add_argument("--kinds", type=words(settings.Kind), metavar="A,B", help="cross, self (cross)")
-    parser.add_argument("--halves", type=words(settings.Half), metavar="A,B", help="cond, uncond (cond)")
-    averages = get_args(settings.Average)
-    parser.add_argument("--average", choices=averages, help="one picture instead of all channels (none)")
-    parser.add_argument("--no-features", action="store_true")
-    parser.add_argument("--no-attention", action="store_true")
-    if heat:
-        parser.add_argument("--no-heat", action="store_true", help="no heat map for each word")
-        method(parser)
-        one_scale(parser)
-    parser.set_defaults(no_heat=not heat)
-    parser.add_argument("--animate", action="store_true", help="also an animated WebP over the steps")
+def settings(
+    parser: Any, place: str, *, kind: type[Settings] = Settings, defaults: Mapping[str, str] | None = None
+) -> None:
+    """The flags of a command's settings, as the table has them.
+
+    place: the command, as `entry.TRACE`. defaults: in words, by the flag, where the command has its own.
+    """
+    colours = parser.add_argument_group(*COLOURS) if place != EDIT else parser
+    for entry in flagged(kind, place):
+        flag(colours if ".color." in entry.path else parser, entry, defaults=defaults)
+    if place != EDIT:
+        names = "white/black, red/blue, custom, or a colour map such as viridis"
+        colours.add_argument("--colors", metavar="NAME", help=names)
+        file = "JSON with any of these settings; flags come before it"
+        colours.add_argument("--settings", type=Path, metavar="FILE", help=file)
+        animated = "also an animated WebP over the steps"
+        parser.add_argument("--animate", action="store_true", help=animated)
 
 
 def method(parser: Any) -> None:
-    default = heatmap.DEFAULT
-    parser.add_argument("--method", choices=heatmap.METHODS, help=f"of the heat maps ({default})")
-
-
-def one_scale(parser: Any) -> None:
-    say = "all words' heat on the strongest word's scale, instead of each on its own"
-    parser.add_argument("--one-scale", action="store_true", help=say)
+    """The flag of heat maps' method."""
+    flag(parser, next(entry for entry in entries(Settings) if entry.path == "method"))
 
 
 def rows(parser: Any, default: str) -> None:
     """Which rows of a dump are meant."""
     group = parser.add_argument_group("rows", f"of the recorded run (default: {default})")
     group.add_argument("--image", type=whole, metavar="N", help="of a batch, from 0")
-    group.add_argument(
-        "--half", choices=get_args(settings.Half), help="the prompt's, or the negative prompt's"
-    )
+    group.add_argument("--half", choices=get_args(Half), help="the prompt's, or the negative prompt's")
     group.add_argument("--sub", type=count, metavar="N", help="which of the prompts that AND joins, from 1")
     group.add_argument("--pass", dest="pass_", choices=("first", "hires"), help="before or after hires fix")
 
 
-def colors(parser: Any) -> None:
-    group = parser.add_argument_group("colours", "of features and attention; each has its own if not given")
-    names = "white/black, red/blue, custom, or a colour map such as viridis"
-    group.add_argument("--colors", metavar="NAME", help=names)
-    names = ", ".join(color.TRANSFORMS)
-    group.add_argument("--transform", type=transform, metavar="NAME", help=f"of the values: {names}")
-    group.add_argument("--min", type=float, metavar="X", help="for linear (-1)")
-    group.add_argument("--max", type=float, metavar="X", help="for linear (1)")
-    group.add_argument("--gain", type=float, metavar="X", help="for sigmoid (1)")
-    group.add_argument("--offset", type=float, metavar="X", help="for sigmoid (0)")
-    group.add_argument("--space", type=str.upper, choices=get_args(settings.Space), help="for custom (HSL)")
-    three = 'for custom: three of v in [-1, 1], such as "(2+v)/3; 1.0; 0.5"'
-    group.add_argument("--formulas", type=formulas, metavar="A;B;C", help=three)
-    grid = "one range of values for the whole grid, so that its cells compare"
-    group.add_argument("--whole-grid", action="store_true", help=grid)
-    group.add_argument("--settings", type=Path, metavar="FILE", help="JSON with any of the page's settings")
+def flagged(kind: type[Settings], place: str) -> list[Entry]:
+    """The settings of a command that have a flag, each flag once."""
+    found: dict[str, Entry] = {}
+    for entry in entries(kind):
+        if entry.about.flag and place in entry.places:
+            found.setdefault(entry.about.flag, entry)
+    return list(found.values())
+
+
+def flag(parser: Any, entry: Entry, *, defaults: Mapping[str, str] | None = None) -> None:
+    """A setting's flag; without it its value is None."""
+    about, options = entry.about, dict[str, Any]()
+    text = about.flag_help or about.help
+    if entry.hint is bool:
+        parser.add_argument(about.flag, action="store_const", const=not entry.default, help=_escaped(text))
+        return
+    if about.lines > 1:
+        options = {"action": "append", "required": True}
+    names = "{" + ",".join(entry.allowed) + "}"
+    usual = (defaults or {}).get(entry.dest) or in_words(entry)
+    only = f", with {about.only[0]} {' or '.join(about.only[1])}" if about.only else ""
+    text += f"{only}{f' (default: {usual})' if usual else ''}"
+    meta = about.metavar or (names if entry.allowed and not entry.listed else None)
+    parser.add_argument(about.flag, type=_reader(entry), metavar=meta, help=_escaped(text), **options)
+
+
+def in_words(entry: Entry) -> str:
+    """A setting's default, as people read it."""
+    if entry.path.endswith((".color.transform", ".edits")):
+        return ""
+    if isinstance(entry.default, tuple):
+        return ("; " if entry.about.labels else ",").join(entry.default)
+    return str(entry.default) or entry.about.blank
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")
 
 
 def folder(parser: Any, default: str, gets: str) -> None:
-    parser.add_argument("--out", type=Path, default=Path(default), metavar="DIR", help=f"{gets} ({default})")
+    what = f"{gets} (default: {default})"
+    parser.add_argument("--out", type=Path, default=Path(default), metavar="DIR", help=what)
 
 
 # Types of values -----------------------------------------------------------------------------------------
@@ -132,8 +151,8 @@ def place(text: str) -> tuple[float, float]:
     return y, x
 
 
-def words(allowed: Any) -> Callable[[str], tuple[str, ...]]:
-    known = {name.lower(): name for name in get_args(allowed)}
+def words(allowed: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    known = {name.lower(): name for name in allowed}
 
     def read(text: str) -> tuple[str, ...]:
         pieces = [piece.strip() for piece in text.split(",")]
@@ -146,16 +165,32 @@ def words(allowed: Any) -> Callable[[str], tuple[str, ...]]:
     return read
 
 
-def transform(text: str) -> str:
-    known = {name.lower().replace(" ", ""): name for name in color.TRANSFORMS}
-    name = known.get(text.lower().replace(" ", ""))
-    if name is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not known; allowed: {', '.join(color.TRANSFORMS)}")
-    return name
+def one_of(allowed: Sequence[str]) -> Callable[[str], str]:
+    known = {name.lower().replace(" ", ""): name for name in allowed}
+
+    def read(text: str) -> str:
+        name = known.get(text.lower().replace(" ", ""))
+        if name is None:
+            raise argparse.ArgumentTypeError(f"{text!r} is not known; allowed: {', '.join(allowed)}")
+        return name
+
+    return read
 
 
-def formulas(text: str) -> tuple[str, ...]:
-    formulas = tuple(piece.strip() for piece in text.split(";"))
-    if len(formulas) != 3:
-        raise argparse.ArgumentTypeError(f"{len(formulas)} formulas; three are needed, with ; between them")
-    return formulas
+def texts(count: int) -> Callable[[str], tuple[str, ...]]:
+    def read(text: str) -> tuple[str, ...]:
+        pieces = tuple(piece.strip() for piece in text.split(";"))
+        if len(pieces) != count:
+            raise argparse.ArgumentTypeError(f"{len(pieces)} formulas; three are needed, with ; between them")
+        return pieces
+
+    return read
+
+
+def _reader(entry: Entry) -> Callable[[str], Any]:
+    if entry.allowed:
+        return (words if entry.listed else one_of)(entry.allowed)
+    if entry.about.labels:
+        return texts(len(entry.about.labels))
+    plain: dict[Any, Callable[[str], Any]] = {int: whole, float: float}
+    return plain.get(entry.hint, str)

@@ -2,115 +2,67 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
-from dataclasses import replace
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from lib_unet_viz.drawing import color
 from lib_unet_viz.drawing.color import Colorizer
-from lib_unet_viz.notation.specs import BlockSpec, SpecError, StepSpec
-from lib_unet_viz.settings import ColorSettings, Settings, SettingsError
+from lib_unet_viz.notation.specs import BlockSpec, SpecError
+from lib_unet_viz.settings import Settings, SettingsError
+from lib_unet_viz.settings.entry import entries, nested
+from lib_unet_viz.settings.values import read_json
 
-T = TypeVar("T")
+COLORED = ("features", "attention")
 
 
-def settings(options: Namespace, *, blocks: str, attention: str, steps: str) -> Settings:
-    """What the options ask for; `blocks`, `attention` and `steps` where they say nothing.
+def settings(
+    options: Namespace, place: str, defaults: Mapping[str, Any], *, kind: type[Settings] = Settings
+) -> Settings:
+    """What the options of a command ask for; then its settings' file; then the command's own defaults.
 
     Whatever can be wrong without a model is found here: SpecError, ColorError, SettingsError.
     """
-    base = _base(options, blocks=blocks, attention=attention, steps=steps)
-    features = replace(
-        _given(base.features, blocks=options.blocks, steps=options.at, halves=options.halves),
-        color=_color(options, base.features.color),
-    )
-    attended = replace(
-        _given(
-            base.attention,
-            blocks=options.attention,
-            steps=options.at,
-            halves=options.halves,
-            parts=options.parts,
-            kinds=options.kinds,
-        ),
-        color=_color(options, base.attention.color),
-    )
-    chosen = replace(
-        base,
-        features=_given(features, average=options.average, enabled=False if options.no_features else None),
-        attention=_given(attended, enabled=False if options.no_attention else None),
-        heatmaps=base.heatmaps and not options.no_heat,
-        method=getattr(options, "method", None) or base.method,
-        one_scale=getattr(options, "one_scale", False) or base.one_scale,
-        explore=base.explore or getattr(options, "explore", False),
-        budget_mb=getattr(options, "budget", None) or base.budget_mb,
-    )
-    _check(chosen)
+    chosen = kind.from_dict(defaults)
+    if options.settings is not None:
+        values = _file(options.settings)
+        chosen = chosen.filled(values)
+        kind.refuse(values, place)
+    chosen = chosen.filled(nested({**given(options, place, kind=kind), **_colors(options)}))
+    for part in (chosen.features, chosen.attention):
+        if part.enabled:
+            Colorizer.from_settings(part.color)
     return chosen
 
 
-def _base(options: Namespace, *, blocks: str, attention: str, steps: str) -> Settings:
-    """The settings' file over the defaults."""
-    defaults = {
-        "features": {"blocks": blocks, "steps": steps},
-        "attention": {"blocks": attention, "steps": steps},
-    }
-    base = Settings.from_dict(defaults)
-    if options.settings is None:
-        return base
-    try:
-        values = json.loads(options.settings.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SettingsError(f"{options.settings} is not JSON: {error}") from error
+def given(options: Namespace, place: str, *, kind: type[Settings] = Settings) -> dict[str, Any]:
+    """The values of the flags that were given, by the paths of their settings."""
+    found = {}
+    for entry in entries(kind):
+        value = getattr(options, entry.dest, None) if entry.about.flag and place in entry.places else None
+        if value is not None:
+            found[entry.path] = "\n".join(value) if isinstance(value, list) else value
+    return found
+
+
+def _file(path: Path) -> dict[str, Any]:
+    values = read_json(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(values, dict):
-        raise SettingsError(f"{options.settings} holds {type(values).__name__}; a JSON object is expected")
-    merged = {name: _merged(defaults.get(name), value) for name, value in values.items()}
-    return Settings.from_dict({**defaults, **merged})
+        raise SettingsError(f"{path} holds {type(values).__name__}; a JSON object is expected")
+    return values
 
 
-def _merged(default: Any, value: Any) -> Any:
-    return {**default, **value} if isinstance(default, dict) and isinstance(value, dict) else value
-
-
-def _given(base: T, **changes: Any) -> T:
-    """A copy with those changes that are not None."""
-    return replace(base, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[type-var]
-
-
-def _color(options: Namespace, base: ColorSettings) -> ColorSettings:
-    method: dict[str, str] = {}
-    if options.colors is not None:
-        method = _method(options.colors)
-    elif options.formulas is not None:
-        method = {"method": "Custom"}
-    return _given(
-        base,
-        **method,
-        transform=options.transform,
-        minimum=options.min,
-        maximum=options.max,
-        gain=options.gain,
-        offset=options.offset,
-        space=options.space,
-        formulas=options.formulas,
-        per_cell=False if options.whole_grid else None,
-    )
-
-
-def _method(name: str) -> dict[str, str]:
-    methods = {method.lower(): method for method in color.METHODS}
-    if name.lower() in methods:
-        return {"method": methods[name.lower()]}
-    return {"method": "Perceptual", "colormap": name}
-
-
-def _check(chosen: Settings) -> None:
-    for part in (chosen.features, chosen.attention):
-        if part.enabled:
-            BlockSpec.parse(part.blocks)
-            StepSpec.parse(part.steps)
-            Colorizer.from_settings(part.color)
+def _colors(options: Namespace) -> dict[str, Any]:
+    """What --colors says: a method, or a colour map; formulas alone mean themselves."""
+    methods, name = {method.lower(): method for method in color.METHODS}, options.colors
+    if name is None:
+        chosen = {} if options.formulas is None else {"method": "Custom"}
+    elif name.lower() in methods:
+        chosen = {"method": methods[name.lower()]}
+    else:
+        chosen = {"method": "Perceptual", "colormap": name}
+    return {f"{part}.color.{key}": value for part in COLORED for key, value in chosen.items()}
 
 
 def existing(spec: str, names: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from lib_unet_viz.capture.dump import load_trace, save_trace
 from lib_unet_viz.cli import choices, files, progress, report
@@ -21,7 +21,8 @@ from lib_unet_viz.maps import words as heatmap
 from lib_unet_viz.notation import tokens
 from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.notation.specs import BlockSpec
-from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Half, Kind, Settings
+from lib_unet_viz.settings import AttentionPart, AttentionSettings, FeatureSettings, Half, Kind, Settings
+from lib_unet_viz.settings.entry import RENDER, TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +44,8 @@ def app(options: Namespace) -> None:
 def trace(options: Namespace) -> None:
     """Make a picture, and put it, its dump and its sheets into a folder."""
     middle = max(1, options.steps // 2)
-    chosen = choices.settings(
-        options, blocks=FEATURE_BLOCKS, attention=ATTENTION_BLOCKS, steps=f"1,{middle},{options.steps}"
-    )
+    steps = {"steps": f"1,{middle},{options.steps}"}
+    chosen = choices.settings(options, TRACE, {"features": steps, "attention": steps})
     for text in (options.prompt, options.negative):
         LayerPrompt.parse(text)
     with files.staging(options.out) as folder:
@@ -122,8 +122,7 @@ def render(options: Namespace) -> None:
     if dump.meta.blocks is None:
         names = sorted({item.key.block for item in (*dump.features, *dump.attention)})
         dump.meta = replace(dump.meta, blocks=names)
-    chosen = choices.settings(options, blocks="", attention="", steps="")
-    chosen = all_recorded(chosen, dump, options)
+    chosen = choices.settings(options, RENDER, all_recorded(dump))
     with files.staging(options.out) as folder:
         _sheets(dump, chosen, options, folder)
         if not any(folder.iterdir()):
@@ -180,15 +179,11 @@ def _existing(chosen: Settings, model: Pipeline) -> Settings:
     return replace(chosen, features=features, attention=attention)
 
 
-def all_recorded(chosen: Settings, dump: Trace, options: Namespace) -> Settings:
-    """Whatever the options do not narrow: all halves, parts and kinds that the dump has."""
-
-    halves: tuple[Half, ...] = options.halves or ("cond", "uncond")
-    features = replace(chosen.features, halves=halves)
-    parts = options.parts or tuple(dict.fromkeys(item.key.what for item in dump.attention))
-    kinds: tuple[Kind, ...] = options.kinds or ("cross", "self")
-    attention = replace(chosen.attention, halves=halves, parts=parts, kinds=kinds)
-    return replace(chosen, features=features, attention=attention)
+def all_recorded(dump: Trace) -> dict[str, Any]:
+    """Whatever options do not narrow: all blocks, steps, halves, parts and kinds that a dump has."""
+    everything = {"blocks": "", "steps": "", "halves": get_args(Half)}
+    parts = tuple(dict.fromkeys(item.key.what for item in dump.attention)) or get_args(AttentionPart)
+    return {"features": everything, "attention": {**everything, "parts": parts, "kinds": get_args(Kind)}}
 
 
 def drawn(

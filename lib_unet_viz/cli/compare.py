@@ -14,6 +14,7 @@ from lib_unet_viz.cli.commands import all_recorded, drawn, load, said, say
 from lib_unet_viz.drawing import difference
 from lib_unet_viz.drawing import sweep as sweep_module
 from lib_unet_viz.drawing.render import save_png
+from lib_unet_viz.settings.entry import DIFF
 
 
 def diff(options: Namespace) -> None:
@@ -23,8 +24,7 @@ def diff(options: Namespace) -> None:
     if changed.meta.blocks is None:
         there = sorted({i.key.block for i in (*changed.features, *changed.attention)})
         changed.meta = replace(changed.meta, blocks=there)
-    chosen = choices.settings(options, blocks="", attention="", steps="")
-    chosen = all_recorded(chosen, changed, options)
+    chosen = choices.settings(options, DIFF, all_recorded(changed))
     with files.staging(options.out) as folder:
         made = drawn(
             changed,

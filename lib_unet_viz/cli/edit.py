@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from argparse import Namespace
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from itertools import count
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from lib_unet_viz.cli import files, progress
+from lib_unet_viz.cli import choices, files, progress
 from lib_unet_viz.cli.commands import load, say
 from lib_unet_viz.drawing import difference, edit_sheets
 from lib_unet_viz.drawing.pictures import opened
@@ -19,7 +19,8 @@ from lib_unet_viz.editing import explanation as edit_words
 from lib_unet_viz.editing.own_mask import OwnMask
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.sampling.inversion import METHODS
-from lib_unet_viz.settings import EditSettings
+from lib_unet_viz.settings import EditSettings, Settings
+from lib_unet_viz.settings.entry import EDIT, nested
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from lib_unet_viz.editing.edited import Edited
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
-
-SWEEPS = (edit_sheets.STEPS, edit_sheets.BLOCKS, "both")
 
 
 def edit(options: Namespace) -> None:
@@ -55,9 +54,8 @@ def edit(options: Namespace) -> None:
 
 
 def _settings(options: Namespace) -> EditSettings:
-    given = {field.name: getattr(options, field.name, None) for field in fields(EditSettings)}
-    changed = {name: value for name, value in given.items() if value is not None}
-    return EditSettings(**{**changed, "enabled": True, "edits": "\n".join(options.edits)})
+    values = nested(choices.given(options, EDIT))["edit"]
+    return Settings.from_dict({"edit": {**values, "enabled": True}}).edit
 
 
 def _aligned(request: Request, model: Pipeline) -> str:
@@ -74,10 +72,10 @@ def _aligned(request: Request, model: Pipeline) -> str:
 
 
 def _cases(options: Namespace, settings: EditSettings, model: Pipeline) -> list[edit_sheets.Case]:
-    if options.sweep is None:
+    if settings.sweep == "none":
         return []
     both = (edit_sheets.STEPS, edit_sheets.BLOCKS)
-    return edit_sheets.cases(settings, model.unet, both if options.sweep == "both" else (options.sweep,))
+    return edit_sheets.cases(settings, model.unet, both if settings.sweep == "both" else (settings.sweep,))
 
 
 def _uploaded(options: Namespace) -> dict[str, Any]:

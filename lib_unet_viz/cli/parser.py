@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
 import lib_unet_viz
-from lib_unet_viz import settings
 from lib_unet_viz.cli import arguments, commands, compare, edit, study
 from lib_unet_viz.drawing import sheets
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.notation import edits
 from lib_unet_viz.sampling import inversion
+from lib_unet_viz.settings.entry import DIFF, EDIT, RENDER, TRACE
 
 DESCRIPTION = "Show what happens inside a diffusion U-Net: block by block, step by step and word by word."
 SPECS = """
@@ -89,7 +89,10 @@ def _app(add: Callable[..., Any]) -> None:
     parser = _command(add, commands.app, "open the page", examples)
     arguments.model(parser)
     parser.add_argument(
-        "--port", type=arguments.count, metavar="N", help="of 127.0.0.1 (the first free from 7860 on)"
+        "--port",
+        type=arguments.count,
+        metavar="N",
+        help="of 127.0.0.1 (default: the first free from 7860 on)",
     )
     parser.add_argument("--no-browser", action="store_true", help="only serve the page, do not open it")
 
@@ -108,15 +111,7 @@ prompts: a (~: IN00-OUT11: red ; M00: blue :~) circle: each block reads its own 
     parser.add_argument("prompt", metavar="PROMPT")
     arguments.model(parser)
     arguments.run(parser)
-    parser.add_argument("--blocks", metavar="SPEC", help=f"features of these ({commands.FEATURE_BLOCKS})")
-    parser.add_argument("--at", metavar="STEPS", help="show these (the first, the middle and the last)")
-    attention = f"attention of these ({commands.ATTENTION_BLOCKS})"
-    parser.add_argument("--attention", metavar="SPEC", help=attention)
-    arguments.selection(parser)
-    explore = "keep what `unet-viz maps` needs for --ask, and for --look with --head or --step"
-    parser.add_argument("--explore", action="store_true", help=explore)
-    parser.add_argument("--budget", type=arguments.count, metavar="MB", help="refuse to keep more (2000)")
-    arguments.colors(parser)
+    arguments.settings(parser, TRACE, defaults={"at": "the first, the middle and the last"})
     arguments.folder(parser, "unet-viz-trace", "gets picture.png, trace.safetensors and the sheets")
 
 
@@ -132,18 +127,32 @@ def _vxa(add: Callable[..., Any]) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="what to look for")
     arguments.model(parser)
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--words", metavar="A,B", help="of the prompt, summed; a#2: the second a (all words)")
+    which.add_argument(
+        "--words", metavar="A,B", help="of the prompt, summed; a#2: the second a (default: all words)"
+    )
     which.add_argument("--tokens", metavar="1,3", help="1: the first token; commas count; several are summed")
     original = "as the extension VXA did: the middle block, all tokens summed, EOS and padding too"
     which.add_argument("--original", action="store_true", help=original)
-    parser.add_argument("--layer", default="", metavar="SPEC", help="blocks, or one transformer layer (all)")
+    parser.add_argument(
+        "--layer", default="", metavar="SPEC", help="blocks, or one transformer layer (default: all)"
+    )
     levels = ", ".join(f"{level:.0%}%" for level in vxa.LEVELS)
-    noise = f"noise levels, 0 is none, such as 350 or 200,400 ({levels} of the model's timesteps)"
+    noise = f"noise levels, 0 is none, such as 350 or 200,400 (default: {levels} of the model's timesteps)"
     parser.add_argument("--timestep", type=arguments.wholes, metavar="N", help=noise)
-    parser.add_argument("--noise-seed", type=arguments.whole, default=0, metavar="N", help="(0)")
-    parser.add_argument("--mode", choices=sheets.MODES, default="overlay", help="(overlay)")
+    parser.add_argument(
+        "--noise-seed",
+        type=arguments.whole,
+        default=0,
+        metavar="N",
+        help="random seed of the noise (default: 0)",
+    )
+    parser.add_argument(
+        "--mode", choices=sheets.MODES, default="overlay", help="how the map is shown (default: overlay)"
+    )
     arguments.method(parser)
-    parser.add_argument("--out", type=Path, default=Path("vxa.png"), metavar="FILE", help="a PNG (vxa.png)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("vxa.png"), metavar="FILE", help="a PNG (default: vxa.png)"
+    )
 
 
 def _blocks(add: Callable[..., Any]) -> None:
@@ -154,13 +163,16 @@ def _blocks(add: Callable[..., Any]) -> None:
 {SPECS.rstrip()}
 """
     parser = _command(add, commands.blocks, "list the blocks that a spec names", examples)
-    parser.add_argument("spec", nargs="?", default="", metavar="SPEC", help="(all)")
+    parser.add_argument("spec", nargs="?", default="", metavar="SPEC", help="blocks (default: all)")
     arguments.model(parser)
     parser.add_argument(
         "--json", action="store_true", help="with shapes (channels, height, width) and attention"
     )
     parser.add_argument(
-        "--size", type=arguments.size, metavar="WxH", help="of the picture, for the shapes (the model's own)"
+        "--size",
+        type=arguments.size,
+        metavar="WxH",
+        help="of the picture, for the shapes (default: the model's own)",
     )
 
 
@@ -183,12 +195,8 @@ def _render(add: Callable[..., Any]) -> None:
 """
     parser = _command(add, commands.render, "make pictures of a dump again, in other colours", examples)
     parser.add_argument("dump", type=Path, metavar="DUMP")
-    parser.add_argument("--blocks", metavar="SPEC", help="features of these (all that are there)")
-    parser.add_argument("--at", metavar="STEPS", help="only these (all that are there)")
-    parser.add_argument("--attention", metavar="SPEC", help="attention of these (all that are there)")
     arguments.rows(parser, "all that are there")
-    arguments.selection(parser)
-    arguments.colors(parser)
+    arguments.settings(parser, RENDER, defaults=arguments.RECORDED)
     arguments.folder(parser, "unet-viz-render", "gets the sheets")
 
 
@@ -201,24 +209,32 @@ def _maps(add: Callable[..., Any]) -> None:
     does = "show where a dump's words are, as heat, masks and labels, and where its places look to"
     parser = _command(add, commands.maps, does, examples)
     parser.add_argument("dump", type=Path, metavar="DUMP")
-    parser.add_argument("--words", metavar="A,B", help="words or phrases; a#2: the second a; BOS, EOS (all)")
+    parser.add_argument(
+        "--words", metavar="A,B", help="words or phrases; a#2: the second a; BOS, EOS (default: all)"
+    )
     ask = "words that need not be in the prompt; the model's text encoder is needed, its U-Net does not run"
     parser.add_argument("--ask", metavar="TEXT", help=ask)
     arguments.model(parser)
     arguments.rows(parser, "the first that is there")
     parser.add_argument(
-        "--threshold", type=arguments.threshold, default="otsu", metavar="X", help="0 to 1, or (otsu)"
+        "--threshold",
+        type=arguments.threshold,
+        default="otsu",
+        metavar="X",
+        help="0 to 1, or otsu (default: otsu)",
     )
-    parser.add_argument("--mode", choices=sheets.MODES, default="overlay", help="of the heat (overlay)")
+    parser.add_argument(
+        "--mode", choices=sheets.MODES, default="overlay", help="of the heat (default: overlay)"
+    )
     arguments.method(parser)
     look = "where this place looks to in self-attention: down and right, from 0 to 1"
     parser.add_argument("--look", type=arguments.place, metavar="Y,X", help=look)
-    parser.add_argument("--layer", metavar="NAME", help="for --look, such as OUT09.0 (all together)")
+    parser.add_argument("--layer", metavar="NAME", help="for --look, such as OUT09.0 (default: all layers)")
     parser.add_argument(
-        "--head", type=arguments.whole, metavar="N", help="for --look with --layer (their mean)"
+        "--head", type=arguments.whole, metavar="N", help="for --look with --layer (default: the mean of all)"
     )
     parser.add_argument(
-        "--step", type=arguments.count, metavar="N", help="for --look with --layer (their mean)"
+        "--step", type=arguments.count, metavar="N", help="for --look with --layer (default: the mean of all)"
     )
     parser.add_argument("--components", action="store_true", help="three components of self-attention as RGB")
     parser.add_argument("--segments", action="store_true", help="segments of the self-attention, unasked")
@@ -235,12 +251,8 @@ def _diff(add: Callable[..., Any]) -> None:
     parser.add_argument("a", type=Path, metavar="A", help="a dump")
     parser.add_argument("b", type=Path, metavar="B", help="another, of the same blocks, steps and size")
     parser.add_argument("--absolute", action="store_true", help="|B - A| instead of B - A")
-    parser.add_argument("--blocks", metavar="SPEC", help="features of these (all that are there)")
-    parser.add_argument("--at", metavar="STEPS", help="only these (all that are there)")
-    parser.add_argument("--attention", metavar="SPEC", help="attention of these (all that are there)")
     arguments.rows(parser, "all that are there")
-    arguments.selection(parser, heat=False)
-    arguments.colors(parser)
+    arguments.settings(parser, DIFF, defaults=arguments.RECORDED)
     arguments.folder(parser, "unet-viz-diff", "gets comparison.png, difference.safetensors and the sheets")
 
 
@@ -276,53 +288,19 @@ edits:   {" | ".join(edits.SYNTAX[:4])}
     does = "make a picture again with other words, and keep the rest by its attention"
     parser = _command(add, edit.edit, does, examples)
     parser.add_argument("prompt", metavar="PROMPT", help="of the source picture")
-    parser.add_argument(
-        "--edit", required=True, action="append", dest="edits", metavar="EDIT", help="see below; repeatable"
-    )
     arguments.model(parser)
     arguments.run(parser)
     own = "edit this picture, which PROMPT describes; without --seed and --size"
     parser.add_argument("--image", type=Path, metavar="FILE", help=own)
-    parser.add_argument("--inversion", choices=inversion.METHODS, help=f"of --image ({inversion.METHODS[0]})")
-    _attention_of_the_source(parser)
-    _local_blend(parser)
-    parser.add_argument("--sweep", choices=edit.SWEEPS, help="also 0 to 100%% of the steps, blocks or both")
+    parser.add_argument(
+        "--inversion", choices=inversion.METHODS, help=f"of --image (default: {inversion.METHODS[0]})"
+    )
+    arguments.settings(parser, EDIT)
+    own = "a picture in black and white: only white may change, and only where words show unless --no-blend"
+    parser.add_argument("--mask", type=Path, metavar="FILE", help=own)
     parser.add_argument("--align", action="store_true", help="only show both prompts word by word")
     gets = "gets source.png, target-1.png, comparison.png, mask-1.png, edit.json, sweep.png"
     arguments.folder(parser, "unet-viz-edit", gets)
-
-
-def _attention_of_the_source(parser: Any) -> None:
-    defaults = settings.EditSettings()
-    group = parser.add_argument_group("attention", "when and where it is the source's")
-    steps = f"0.8, [0.2, 0.8], or by word as JSON ({defaults.cross_steps})"
-    group.add_argument("--cross-steps", metavar="X", help=f"fraction of the steps: {steps}")
-    group.add_argument("--self-steps", metavar="X", help=f"of self-attention ({defaults.self_steps})")
-    size = "only self-attention with at most N x N positions (as many as 16 x 16 at 512 x 512 pixels)"
-    group.add_argument("--self-size", type=arguments.whole, metavar="N", help=size)
-    group.add_argument("--blocks", metavar="SPEC", help="(all)")
-
-
-def _local_blend(parser: Any) -> None:
-    defaults = settings.EditSettings()
-    group = parser.add_argument_group("local blend", "outside of some words' maps the picture stays as it is")
-    group.add_argument(
-        "--no-blend",
-        action="store_false",
-        dest="blend",
-        default=None,
-        help="all may change, or all that --mask lets",
-    )
-    own = "a picture in black and white: only white may change, and only where words show unless --no-blend"
-    group.add_argument("--mask", type=Path, metavar="FILE", help=own)
-    group.add_argument("--blend-words", metavar="A,B", help="(those that the edits change)")
-    group.add_argument("--subtract", metavar="A,B", help="where these words show nothing changes (none)")
-    threshold = f"of the maps' maximum ({defaults.threshold})"
-    group.add_argument("--threshold", type=float, metavar="X", help=threshold)
-    start = f"fraction of the steps before the first blend ({defaults.blend_start})"
-    group.add_argument("--blend-start", type=float, metavar="X", help=start)
-    maps = f"informative heads count more, or all alike as in the paper ({defaults.blend_maps})"
-    group.add_argument("--blend-maps", choices=get_args(settings.BlendMaps), help=maps)
 
 
 def _score(add: Callable[..., Any]) -> None:
@@ -335,8 +313,10 @@ def _score(add: Callable[..., Any]) -> None:
     parser = _command(add, commands.score, does, examples)
     arguments.model(parser)
     parser.add_argument("--json", action="store_true", help="numbers as fractions of 1")
-    parser.add_argument("--seed", type=arguments.whole, default=0, metavar="N", help="of the scenes (0)")
-    number = "scenes of each kind (200), or captions to edit (100)"
+    parser.add_argument(
+        "--seed", type=arguments.whole, default=0, metavar="N", help="random seed of the scenes (default: 0)"
+    )
+    number = "scenes of each kind (default: 200), or captions to edit (default: 100)"
     parser.add_argument("--count", type=arguments.count, metavar="N", help=number)
     parser.add_argument("--edits", action="store_true", help="of prompts with one word swapped, only")
 

@@ -17,6 +17,7 @@ from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.plan import Request
 from lib_unet_viz.notation import edits
 from lib_unet_viz.notation.specs import HasLayout, Layout
+from lib_unet_viz.notation.windows import read_window
 from lib_unet_viz.settings import EditSettings
 
 PERCENTS = (0, 20, 40, 60, 80, 100)
@@ -160,7 +161,7 @@ def sweep(
 
 def _until(settings: EditSettings, share: float) -> list[float]:
     """The self-attention's window, not longer than a share of the steps."""
-    start, end = Request.window(settings)
+    start, end = read_window(settings.self_steps)
     return [min(start, share), min(end, share)]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,11 +21,11 @@ from lib_unet_viz.notation import tokens as token_module
 from lib_unet_viz.notation.edits import Span, Target
 from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.notation.tokens import Typed
+from lib_unet_viz.notation.windows import Windows, within
 
 Positions = tuple[int, ...]
 Pair = tuple[Positions, Positions]  # tokens of the source, and those of the target that stand for them
 Fate = Literal["kept", "swapped", "new"]
-Window = tuple[float, float]  # fractions of the steps: from, to
 
 _MOST_TOKENS = 2_000  # time and memory grow with their square
 _MATCH, _MISMATCH, _GAP = 1, -1, 0
@@ -176,40 +176,6 @@ def align(source: Prompt, edit: Target, tokens: Sequence[str]) -> Alignment:
     pairs = [*_surroundings(source.tokens, tokens), *rest, *swaps]
     swapped = frozenset(at for _, new in swaps for at in new)
     return Alignment(source, target, tuple(sorted(pairs)), swapped, strength)
-
-
-@dataclass(frozen=True)
-class Windows:
-    """During which part of the steps words have the source's maps: fractions, `default` and by word."""
-
-    default: Window
-    words: Mapping[str, Window]
-
-    @classmethod
-    def of(cls, given: Any) -> Windows:
-        """Read 0.8, [0.2, 0.8] or {"default": 0.8, "cat": [0, 0.4]}, as values. Raises ValueError."""
-        if isinstance(given, Mapping):
-            words = {str(word): window(value) for word, value in given.items() if word not in _DEFAULTS}
-            return cls(window(next((given[name] for name in _DEFAULTS if name in given), 0.8)), words)
-        return cls(window(given), {})
-
-
-_DEFAULTS = ("default", "default_")  # the latter is that of google/prompt-to-prompt
-
-
-def window(given: Any) -> Window:
-    """Read a fraction of the steps, from the first one on, or two. Raises ValueError."""
-    both = (0, given) if isinstance(given, int | float) else given
-    if isinstance(both, list | tuple) and len(both) == 2 and all(isinstance(x, int | float) for x in both):
-        start, end = (float(value) for value in both)
-        if 0 <= start <= end <= 1:
-            return start, end
-    raise ValueError(f"steps are {given!r}; a fraction such as 0.8 is expected, or two such as [0.2, 0.8]")
-
-
-def within(window: Window, step: int, total: int) -> bool:
-    """Whether a step (from 0) lies in a window, rounded down as google/prompt-to-prompt does."""
-    return int(window[0] * total) <= step < int(window[1] * total)
 
 
 def _runs(positions: Sequence[int], chosen: Set[int]) -> Iterator[Positions]:

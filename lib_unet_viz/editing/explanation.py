@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from lib_unet_viz.editing.alignment import Alignment, Pair, Window
+from lib_unet_viz.editing.alignment import Alignment, Pair
 from lib_unet_viz.editing.hooks import Plan
 from lib_unet_viz.notation import tokens as token_module
+from lib_unet_viz.notation.windows import Window
 from lib_unet_viz.unet import UNet
 
 Words = tuple[tuple[str, ...], ...]  # each word's tokens

@@ -26,10 +26,11 @@ from torch import Tensor, nn
 from lib_unet_viz.attention import probabilities, split_heads
 from lib_unet_viz.capture.request import Call, Calls, Row
 from lib_unet_viz.capture.runtime import Hooks, in_this_thread, uncompiled
-from lib_unet_viz.editing.alignment import Alignment, Window, Windows, within
+from lib_unet_viz.editing.alignment import Alignment
 from lib_unet_viz.editing.local_blend import Blend, LocalBlend
 from lib_unet_viz.editing.mixing import Mixing, Parts, attended
 from lib_unet_viz.notation.specs import BlockSpec
+from lib_unet_viz.notation.windows import Window, Windows, within
 from lib_unet_viz.trace import Half
 from lib_unet_viz.unet import AttentionSite, Size, UNet
 

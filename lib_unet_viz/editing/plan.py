@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-from lib_unet_viz.editing.alignment import Alignment, Pair, Prompt, Window, Windows, align, window
+from lib_unet_viz.editing.alignment import Alignment, Pair, Prompt, align
 from lib_unet_viz.editing.hooks import Plan
 from lib_unet_viz.editing.local_blend import Blend
 from lib_unet_viz.editing.own_mask import Mask, OwnMask
 from lib_unet_viz.notation import edits
 from lib_unet_viz.notation.layer_prompt import OPEN
 from lib_unet_viz.notation.specs import BlockSpec
+from lib_unet_viz.notation.windows import Window, Windows, read_window
 from lib_unet_viz.settings import EditSettings, SettingsError
 
 TokensOf = Callable[[str], Sequence[str]]
@@ -40,25 +39,16 @@ class Request:
         """
         if OPEN in source:
             raise SettingsError("an edit's prompt may have no layer prompts: all blocks read the same")
-        if settings.self_size < 0:
-            raise SettingsError(f"edit.self_size is {settings.self_size}; 0 or more is expected")
-        for name in ("threshold", "blend_start"):
-            if not 0 <= getattr(settings, name) <= 1:
-                raise SettingsError(f"edit.{name} is {getattr(settings, name)}; 0 to 1 is expected")
+        replace(settings, enabled=True)  # its texts are read where it is on
         return cls(
             source,
             edits.targets(source, settings.edits),
             settings,
-            Windows.of(_value("cross_steps", settings.cross_steps, Windows.of)),
-            cls.window(settings),
+            Windows.read(settings.cross_steps),
+            read_window(settings.self_steps),
             BlockSpec.parse(settings.blocks),
             None if mask is None else OwnMask.of(mask),
         )
-
-    @staticmethod
-    def window(settings: EditSettings) -> Window:
-        """During which steps self-attention is the source's. Raises SettingsError."""
-        return window(_value("self_steps", settings.self_steps, window))
 
     @property
     def prompts(self) -> list[str]:
@@ -104,18 +94,3 @@ def _summed(words: Sequence[Pair]) -> tuple[Pair, ...]:
 
 def _phrases(text: str) -> list[str]:
     return [phrase.strip() for phrase in text.split(",") if phrase.strip()]
-
-
-def _value(name: str, given: Any, read: Callable[[Any], object]) -> Any:
-    """What was given, as it is or as JSON; SettingsError where it is not what `read` reads."""
-    try:
-        value = json.loads(given) if isinstance(given, str) else given
-        read(value)
-    except ValueError as error:
-        reason = (
-            f"{given!r} is neither a number nor JSON, as 0.8 or [0.2, 0.8]"
-            if isinstance(error, json.JSONDecodeError)
-            else error
-        )
-        raise SettingsError(f"edit.{name}: {reason}") from None
-    return value

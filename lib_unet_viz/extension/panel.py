@@ -6,16 +6,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import gradio as gr
 
 from lib_unet_viz.hosts.webui.loaded import FACTOR, loaded_unet
 from lib_unet_viz.notation.layer_prompt import OPEN
-from lib_unet_viz.settings import EditSettings, Method, OutputSettings, Settings, SettingsError
+from lib_unet_viz.settings import Settings, SettingsError
+from lib_unet_viz.settings.entry import SCRIPT
+from lib_unet_viz.settings.values import read_json, shown
 from lib_unet_viz.ui import components as ui
-from lib_unet_viz.ui import edit_components as ui_edit
 from lib_unet_viz.ui import readout
+from lib_unet_viz.ui.parts import recording_controls
 from lib_unet_viz.ui.style import PARTS_CSS
 
 CSS = ".uv-columns { gap: 1.2rem !important; }"
@@ -49,12 +51,12 @@ class ScriptPanel:
     def settings(self, values: Sequence[Any]) -> Settings:
         """From a page's values by position, or a request's one JSON object. Raises SettingsError."""
         if values and isinstance(values[0], Mapping):
-            return Settings.asked(values[0])
+            return self.panel.kind.asked(values[0], SCRIPT)
         if len(values) != len(self.components) or values[0] is None:
             raise SettingsError(
                 f"{_shortened(values)} was given; the script takes one argument, an object such as "
                 '{"features": {"blocks": "IN02,M00"}}; '
-                f"its names: {', '.join(Settings().to_dict())}"
+                f"its names: {', '.join(self.panel.kind().to_dict())}"
             )
         return self.panel.settings(values)
 
@@ -65,7 +67,7 @@ class ScriptPanel:
         """
 
         def mine(path: str) -> Callable[[Mapping[str, Any]], Any]:
-            read = _reader(path)
+            read = _reader(path, self.panel.kind)
             return lambda found: read(found) if (found.get("Script") == title) == chosen else None
 
         return [(component, mine(path)) for path, component in self.panel.fields.items()]
@@ -74,41 +76,31 @@ class ScriptPanel:
 def build(defaults: Settings, *, name: str) -> ScriptPanel:
     """Make the components; to be called in a script's `ui`. name: of their elements in the page."""
     gr.HTML(f"<style>{PARTS_CSS}{CSS}</style>{readout.note(HINT)}")
-    info = "One overlay for each word of the prompt: the part of the picture that it drove."
-    fields: dict[str, Any] = {
-        "heatmaps": gr.Checkbox(
-            defaults.heatmaps, label="Word heat maps", info=info, elem_id=f"{name}_heatmaps"
-        ),
-        "method": gr.Dropdown(list(get_args(Method)), value=defaults.method, label="Heat-map method"),
-        "one_scale": gr.Checkbox(
-            defaults.one_scale,
-            label="One scale for all words",
-            info="Off: each word's heat is stretched to its own range, and weak words are drawn faint.",
-        ),
-    }
+    fields = ui.controls(defaults, "", SCRIPT, upto="one_scale")
     word_readout = gr.HTML(elem_classes=["uv-readout"])
     with gr.Tabs():
         with gr.Tab("U-Net features"):
-            features, feature_readout = ui.feature_controls(defaults.features, dumps=True)
+            features, feature_readout = recording_controls(defaults, "features", SCRIPT)
         with gr.Tab("Attention"):
-            attention, attention_readout = ui.attention_controls(defaults.attention, dumps=True)
+            attention, attention_readout = recording_controls(defaults, "attention", SCRIPT)
         with gr.Tab("Layer prompts"):
             gr.HTML(readout.note(LAYERS_HINT))
-            fields["layer_prompts"] = gr.Checkbox(defaults.layer_prompts, label="Read layer prompts")
+            fields |= ui.controls(defaults, "", SCRIPT, made=fields, upto="layer_prompts")
             layers = gr.HTML(elem_classes=["uv-readout"])
-            difference = ui.difference_controls(defaults.difference, dumps=True)
+            difference = ui.controls(defaults, "difference", SCRIPT)
         with gr.Tab("Edit"):
             gr.HTML(readout.note(EDIT_HINT))
-            edit, edit_readout = _edit(defaults.edit)
+            edit, edit_readout = _edit(defaults)
         with gr.Tab("Output"):
-            output = _output(defaults)
+            output = ui.controls(defaults, "output", SCRIPT)
+            output |= ui.controls(defaults, "", SCRIPT, made=fields)
     all_fields = {**fields, **features, **attention, **difference, **edit, **output}
     for path, component in all_fields.items():
-        component.elem_id = component.elem_id or f"{name}_{path.replace('.', '_')}"
+        component.elem_id = f"{name}_{path.replace('.', '_')}"
         # ui-config.json goes by labels, and would give one section's value to another (ui_loadsave.py:36).
         component.do_not_save_to_config = True
-    shown = ui.Panel(all_fields, feature_readout, attention_readout, word_readout)
-    return ScriptPanel(shown, layers, edit_readout)
+    made = ui.Panel(all_fields, feature_readout, attention_readout, word_readout, type(defaults))
+    return ScriptPanel(made, layers, edit_readout)
 
 
 def connect(panel: ScriptPanel, around: Mapping[str, Any]) -> None:
@@ -172,21 +164,17 @@ def written(settings: Settings) -> str:
     return json.dumps(settings.changes(), ensure_ascii=False)
 
 
-def read(text: str) -> Settings:
+def read(text: str, kind: type[Settings] = Settings) -> Settings:
     """What `written` wrote. Raises SettingsError for anything else."""
-    try:
-        return Settings.restored(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise SettingsError(f"{INFOTEXT}: {text!r} is no JSON: {error}") from error
+    return kind.restored(read_json(text, f"{INFOTEXT}: {shown(text)}"))
 
 
 def _shortened(values: Sequence[Any]) -> str:
     """The first of what was given, for a message."""
-    text = repr(values[0]) if values else "nothing"
-    return text if len(text) <= 80 else f"{text[:80]} …"
+    return shown(values[0]) if values else "nothing"
 
 
-def _reader(path: str) -> Callable[[Mapping[str, Any]], Any]:
+def _reader(path: str, kind: type[Settings]) -> Callable[[Mapping[str, Any]], Any]:
     """Finds the value of a component in the parameters of an infotext; None leaves the component alone.
 
     All of a panel's components read the same text: the first one's reader warns of one that cannot be read.
@@ -196,8 +184,8 @@ def _reader(path: str) -> Callable[[Mapping[str, Any]], Any]:
         if INFOTEXT not in parameters:
             return None
         try:
-            return ui.shown_value(read(parameters[INFOTEXT]), path)
-        except SettingsError as error:
+            return ui.shown_value(read(parameters[INFOTEXT], kind), path)
+        except ValueError as error:
             if path == FIRST:
                 gr.Warning(str(error))
             return None
@@ -205,32 +193,13 @@ def _reader(path: str) -> Callable[[Mapping[str, Any]], Any]:
     return value
 
 
-def _edit(defaults: EditSettings) -> tuple[dict[str, Any], Any]:
+def _edit(defaults: Settings) -> tuple[dict[str, Any], Any]:
     """Components by path, and the one that shows the read-out."""
-    fields = {
-        "edit.enabled": gr.Checkbox(defaults.enabled, label="Edit the picture through its attention"),
-        "edit.edits": ui_edit.edits_box(defaults.edits),
-    }
-    shown = gr.HTML(elem_classes=["uv-readout"])
+    fields = ui.controls(defaults, "edit", SCRIPT, upto="edits")
+    said = gr.HTML(elem_classes=["uv-readout"])
     with gr.Row(elem_classes=["uv-columns"]):
         with gr.Column(min_width=200):
-            fields |= ui_edit.control_controls(defaults)
-            fields |= ui_edit.sweep_controls(defaults)
+            fields |= ui.controls(defaults, "edit", SCRIPT, made=fields, upto="blocks")
         with gr.Column(min_width=200):
-            fields |= ui_edit.blend_controls(defaults)
-    return fields, shown
-
-
-def _output(defaults: Settings) -> dict[str, Any]:
-    output: OutputSettings = defaults.output
-    fields: dict[str, Any] = {
-        "output.show": gr.Checkbox(output.show, label="Show in the gallery, after their picture"),
-        "output.limit": gr.Number(
-            output.limit,
-            label="Max. sheets per image",
-            info="The rest is saved only, and named under the result.",
-            precision=0,
-        ),
-        "output.save": gr.Checkbox(output.save, label="Save beside the picture, wherever that is saved"),
-    }
-    return {**fields, **ui.memory_controls(defaults)}
+            fields |= ui.controls(defaults, "edit", SCRIPT, made=fields)
+    return fields, said

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from lib_unet_viz.attention import information
+from lib_unet_viz.capture.request import WHOLE
 from lib_unet_viz.maps.soundness import are_sound, sound
 from lib_unet_viz.trace import FIRST, Selection
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from lib_unet_viz.trace import AttentionMap, Trace
 
-MOST = 32 * 32  # positions of a layer whose whole table is made
+MOST = WHOLE
 COLORS = 3
 ROUNDS, NEAR = 3, 0.5  # of merging; nats
 Size = tuple[int, int]

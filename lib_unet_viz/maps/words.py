@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from lib_unet_viz.capture.request import Capture
+from lib_unet_viz.capture.request import explore_captures, word_captures
 from lib_unet_viz.maps import self_attention, strength
 from lib_unet_viz.maps.aggregation import DEFAULT, METHODS, MIDDLE, aggregate, chosen, resize
 from lib_unet_viz.notation import tokens as token_module
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from lib_unet_viz.trace import AttentionMap, Half, Trace
+    from lib_unet_viz.trace import AttentionMap, Trace
 
 __all__ = [
     "DEFAULT",
@@ -147,26 +147,6 @@ def _joined(parts: Sequence[_Part]) -> HeatMap:
     mean = np.average(values, axis=0, weights=[part.layers for part in parts])
     best = max(heat.strength for heat in heats)
     return replace(heats[0], values=mean.astype(np.float32), strength=best)
-
-
-def word_captures(blocks: str = "", *, halves: Sequence[Half] = ("cond", "uncond")) -> tuple[Capture, ...]:
-    """What a recorder is to keep for word maps: means over steps, some megabytes an image.
-
-    Self-attention of one layer a block: SDXL's 60 tables of 32 x 32 places would take 250 MB an image and
-    half, and several times the time of all the rest.
-    """
-    return (
-        Capture(blocks, mean=True, halves=halves),
-        Capture(kinds="self", mean=True, halves=halves, most=self_attention.MOST, middle=True),
-    )
-
-
-def explore_captures(fine: str, *, blocks: str = "") -> tuple[Capture, ...]:
-    """What a recorder is to keep so that other words (see `asking`) and single places can be asked of a run.
-
-    blocks: whose cross-attention. fine: whose self-attention, such as `vxa.default_layers`.
-    """
-    return Capture(blocks, what="Q"), Capture(fine, kinds="self", what="Q,K")
 
 
 def cross_maps(trace: Trace, *, selection: Selection = FIRST, common: bool = False) -> list[AttentionMap]:

@@ -13,9 +13,9 @@ import gradio as gr
 from PIL import Image
 
 from lib_unet_viz.sampling.inversion import METHODS
-from lib_unet_viz.settings import EditSettings
+from lib_unet_viz.settings import EditSettings, Settings
+from lib_unet_viz.settings.entry import PAGE
 from lib_unet_viz.ui import components as ui
-from lib_unet_viz.ui import edit_components as ui_edit
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.mask_input import MaskInput, mask_of
 from lib_unet_viz.ui.parts import gallery, given, heading, picture, sheet, shown, upload
@@ -118,7 +118,9 @@ class EditTab(ABC):
                     max_lines=4,
                     elem_id="edit-prompt",
                 )
-                self.edits = ui_edit.edits_box("", elem_id="edits")
+                first = ui.controls(Settings(), "edit", PAGE, upto="edits")
+                self.edits = first["edit.edits"]
+                self.edits.elem_id = "edits"
             with gr.Column(scale=1, min_width=210, elem_classes=["uv-buttons"]):
                 self.go = gr.Button("Edit", variant="primary", elem_id="edit")
                 self.sweep = gr.Button("Sweep 0 … 100 %", elem_id="edit-sweep")
@@ -150,15 +152,15 @@ class EditTab(ABC):
         self.swept = sheet("Sweep", "edit-swept")
 
     def _build_settings(self) -> None:
-        defaults = EditSettings()
+        fields = {"edit.edits": self.edits}
         with gr.Accordion("When and where attention is the source's", open=False):
-            fields = ui_edit.control_controls(defaults)
+            fields |= ui.controls(Settings(), "edit", PAGE, made=fields, upto="blocks")
         with gr.Accordion("Local blend", open=False):
-            fields |= ui_edit.blend_controls(defaults)
+            fields |= ui.controls(Settings(), "edit", PAGE, made=fields)
         with gr.Accordion("Mask", open=False):
             self.mask = MaskInput("edit-mask")
         self.run_settings = self._build_run_settings()
-        self.panel = ui.Panel({"edit.edits": self.edits, **fields}, None, None)
+        self.panel = ui.Panel(fields)
 
     def _connect(self) -> None:
         asked = [self.prompt, *self.panel.components]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from lib_unet_viz.settings import Settings
+from lib_unet_viz.settings.sections import PARTS
 from lib_unet_viz.trace import FeatureMap, Key, Trace
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
@@ -81,6 +82,13 @@ def gallery(label: str, name: str, *, items: Any = None, enlarge: bool = True) -
         elem_classes=["uv-gallery"],
         **options,
     )
+
+
+def recording_controls(defaults: Settings, section: str, place: str) -> tuple[dict[str, Any], Any]:
+    """Components of what is recorded, by path, and the one below its steps that shows the read-out."""
+    fields = ui.controls(defaults, section, place, upto="steps")
+    said = gr.HTML(elem_classes=["uv-readout"])
+    return fields | ui.controls(defaults, section, place, made=fields), said
 
 
 def shown(visible: bool) -> Any:
@@ -161,7 +169,7 @@ def _steps(maps: Sequence[FeatureMap]) -> list[int]:
 
 def _caption(key: Key) -> str:
     """Short, as the sheet itself says all."""
-    words = {value: word for word, value in ui.PARTS.items()}
+    words = {value: word for word, value in PARTS.items()}
     site = key.block if key.layer is None else f"{key.block}.{key.layer} {key.kind} {words[key.what]}"
     return site if key.half == "cond" else f"{site} (unconditional)"
 

@@ -19,7 +19,6 @@ from lib_unet_viz.hosts.diffusers import attached as host
 from lib_unet_viz.hosts.diffusers.layer_prompts import LayerPrompts
 from lib_unet_viz.hosts.diffusers.pipeline_model import PipelineModel
 from lib_unet_viz.maps.vxa import default_layers
-from lib_unet_viz.maps.words import explore_captures, word_captures
 from lib_unet_viz.settings import Settings
 from lib_unet_viz.trace import Trace
 
@@ -175,13 +174,8 @@ class Pipeline(PipelineModel):
         return trace.picture
 
     def _captures(self, settings: Settings) -> dict[str, Any]:
-        """What a Recorder is to record: what the settings ask for, and the means that word maps need."""
-        attention = [capture for capture in (settings.attention.capture(),) if capture]
-        if settings.heatmaps:
-            attention += word_captures()
-        if settings.explore:
-            attention += explore_captures(default_layers(self))
-        return {"features": settings.features.capture(), "attention": attention}
+        """What a Recorder is to record."""
+        return settings.captures(self.unet, fine=default_layers(self))
 
     def preview(self, latents: torch.Tensor) -> Image.Image:
         """A rough picture of the first latent, without the autoencoder."""

@@ -6,17 +6,10 @@ from typing import Any
 
 from lib_unet_viz.capture.request import BudgetError, estimate
 from lib_unet_viz.hosts.webui.loaded import FACTOR
-from lib_unet_viz.maps.words import word_captures
-from lib_unet_viz.settings import Settings
+from lib_unet_viz.settings import Half, Settings
 from lib_unet_viz.unet import UNet
 
-
-def captures(settings: Settings) -> dict[str, Any]:
-    """Its `features` and `attention`."""
-    attention = [capture for capture in (settings.attention.capture(),) if capture]
-    if settings.heatmaps:
-        attention += word_captures(halves=("cond",))
-    return {"features": settings.features.capture(), "attention": attention}
+HALVES: tuple[Half, ...] = ("cond",)  # of which word maps are made
 
 
 def budget(settings: Settings) -> int:
@@ -28,7 +21,7 @@ def check(p: Any, unet: UNet, settings: Settings) -> None:
     """Before anything runs: raises SpecError for blocks that the model lacks, BudgetError for too much to
     keep, of both passes.
     """
-    asked = captures(settings)
+    asked = settings.captures(unet, halves=HALVES)
     images = p.n_iter * p.batch_size
     size, steps = (p.height // FACTOR, p.width // FACTOR), max(1, p.steps)
     needed = estimate(unet, **asked, size=size, total=steps, images=images)

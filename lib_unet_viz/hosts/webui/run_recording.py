@@ -93,7 +93,7 @@ class RunRecording:
     def _new(self, unet: UNet, calls: Calls) -> Recorder:
         return Recorder(
             unet,
-            **needs.captures(self.settings),
+            **self.settings.captures(unet, halves=needs.HALVES),
             calls=calls,
             meta=self._description.run(),
             budget=needs.budget(self.settings),
