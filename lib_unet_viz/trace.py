@@ -25,6 +25,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from lib_unet_viz import notebook
 from lib_unet_viz.meta import Meta
 
 What = Literal["features", "Q", "K", "QK", "VQK"]
@@ -32,6 +33,7 @@ Kind = Literal["cross", "self"]
 Half = Literal["cond", "uncond", "perturbed"]  # perturbed: without self-attention, of PAG
 Pass = Literal["first", "hires"]
 Planes = npt.NDArray[np.float32]
+_ROWS = 20  # of a table in a notebook
 
 AXES: Mapping[str, tuple[str, ...]] = {
     "features": ("channel", "y", "x"),
@@ -145,6 +147,11 @@ class FeatureMap:
         lengths = ", ".join(f"{axis} {length}" for axis, length in zip(self.axes, self.shape, strict=True))
         return f"{type(self).__name__}({self.key}: {lengths})"
 
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is, and the mean of its pictures over all other axes in grey."""
+        mean = notebook.grey(self.planes().mean(axis=0))
+        return notebook.paragraph(repr(self)) + notebook.picture(mean, alt=f"mean of {self.key}")
+
 
 class AttentionMap(FeatureMap):
     """One attention's Q, K, QK or VQK for one row of one step, or QK's mean over heads and steps (one head).
@@ -195,6 +202,15 @@ class Maps(Sequence[M], Generic[M]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)}: {_offer(self._maps) if self else 'empty'})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the first maps in a table, without reading their data."""
+        shown = self._maps[:_ROWS]
+        rows = [(item.key, " × ".join(item.axes), " × ".join(map(str, item.shape))) for item in shown]
+        more = len(self) - len(shown)
+        rest = notebook.paragraph(f"and {more} more") if more else ""
+        title = notebook.paragraph(f"{type(self).__name__}: {len(self)}")
+        return title + notebook.table(("map", "axes", "lengths"), rows) + rest
 
     def all(
         self,
@@ -297,6 +313,12 @@ class Trace:
     meta: Meta = field(default_factory=Meta)
     notes: list[str] = field(default_factory=list)
     picture: Image.Image | None = None
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the picture, the notes, and what was recorded, without reading the maps' data."""
+        picture = notebook.picture(self.picture, alt="the run's picture") if self.picture else ""
+        notes = "".join(map(notebook.paragraph, self.notes))
+        return picture + notes + self.features._repr_html_() + self.attention._repr_html_()
 
     @property
     def nbytes(self) -> int:
