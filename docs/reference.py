@@ -1,8 +1,11 @@
-"""Write the reference of the public names from their docstrings: `python docs/reference.py`."""
+"""Write the reference of the public names from their docstrings, and the table of settings in docs/webui.md:
+`python docs/reference.py`.
+"""
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -12,8 +15,13 @@ from typing import Any
 
 import lib_unet_viz
 from lib_unet_viz.hosts import base, diffusers
+from lib_unet_viz.settings import Settings
+from lib_unet_viz.settings.entry import SCRIPT, Entry, entries
+from lib_unet_viz.settings.values import EXPECTED, span
 
 PAGE = Path(__file__).parent / "api.md"
+SETTINGS_PAGE = Path(__file__).parent / "webui.md"
+START, END = "<!-- settings: made by python docs/reference.py -->", "<!-- end of settings -->"
 HEAD = """# Every public name
 
 Made by `python docs/reference.py` from the docstrings of `import lib_unet_viz as viz`, and of the host for
@@ -40,6 +48,39 @@ def _module(alias: str, module: ModuleType) -> Iterator[str]:
             if inspect.isclass(value):
                 for member, found in _members(value):
                     yield from _entry(f"{name}.{member}", found, depth=4)
+
+
+def settings_page() -> str:
+    """docs/webui.md with its table made anew from the table of settings."""
+    before, after = SETTINGS_PAGE.read_text(encoding="utf-8").split(START)
+    return f"{before}{START}\n{''.join(_settings())}{END}{after.split(END)[1]}"
+
+
+def _settings() -> Iterator[str]:
+    yield "| name | what it does | values | default | X/Y/Z axis |\n| --- | --- | --- | --- | --- |\n"
+    for entry in entries(Settings.off()):
+        section = entry.path.split(".")[0]
+        repeated = ".color." in entry.path and section != "features"
+        known = section == "difference" and entry.name not in ("enabled", "baseline", "dump")
+        if SCRIPT not in entry.places or repeated or known:
+            continue
+        name = entry.path.replace("features.color", "….color")
+        default = f"`{json.dumps(entry.default, ensure_ascii=False)}`" if entry.default != "" else "blank"
+        cells = (f"`{name}`", entry.about.help, _values(entry), default, entry.about.axis)
+        yield "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |\n"
+
+
+def _values(entry: Entry) -> str:
+    about = entry.about
+    if entry.allowed:
+        meant = {name: f" ({meaning})" for name, meaning in about.meanings.items()}
+        names = ", ".join(f"`{name}`{meant.get(name, '')}" for name in entry.allowed)
+        return f"list of {names}" if entry.listed else names
+    if entry.hint in (int, float) and about.low is not None and about.low > -1e9:
+        return span(about.low, about.high)
+    blank = f"; blank: {about.blank}" if about.blank else ""
+    other = f"{len(about.labels)} texts" if about.labels else "fractions, as JSON"
+    return EXPECTED.get(entry.hint, other) + blank
 
 
 def _members(kind: type) -> Iterator[tuple[str, Any]]:
@@ -96,3 +137,4 @@ def _as_markdown(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    SETTINGS_PAGE.write_text(settings_page(), encoding="utf-8")

@@ -129,3 +129,5 @@ def test_the_reference_is_what_the_docstrings_say() -> None:
     reference = importlib.util.module_from_spec(place)
     place.loader.exec_module(reference)
     assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "run python docs/reference.py"
+    found = reference.SETTINGS_PAGE.read_text(encoding="utf-8")
+    assert found == reference.settings_page(), "run python docs/reference.py"

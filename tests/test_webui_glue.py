@@ -67,11 +67,12 @@ def test_a_plot_gets_axes_where_the_always_on_script_is_chosen(
 ) -> None:
     """The plot's script is found by its file; wrong values are refused before its first cell."""
     from lib_unet_viz.notation.specs import SpecError
+    from lib_unet_viz.settings import SettingsError
 
     axes = importlib.import_module("lib_unet_viz.extension.axes")
 
-    def option(label: str, kind: type, apply: Any, confirm: Any = None) -> Any:
-        return SimpleNamespace(label=label, apply=apply, confirm=confirm)
+    def option(label: str, kind: type, apply: Any, confirm: Any = None, choices: Any = None) -> Any:
+        return SimpleNamespace(label=label, apply=apply, confirm=confirm, choices=choices)
 
     plot = SimpleNamespace(axis_options=[], AxisOption=option)
     data = SimpleNamespace(path="scripts/xyz_grid.py", module=plot)
@@ -82,14 +83,16 @@ def test_a_plot_gets_axes_where_the_always_on_script_is_chosen(
     axes.register()
     axes.register()
     found = {each.label.removeprefix("[U-Net Viz] "): each for each in plot.axis_options}
-    assert list(found) == ["Layers", "Steps", "Word", "Layer prompt"]
-    assert len(plot.axis_options) == 4
+    assert {"Layers", "Steps", "CFG branch", "Heat-map method", "Word", "Layer prompt"} <= found.keys()
+    assert len(plot.axis_options) == len(found)
+    assert found["CFG branch"].choices() == ["cond", "uncond", "cond+uncond"]
     model = SimpleNamespace(model=SimpleNamespace(diffusion_model=ldm_unet))
     p = SimpleNamespace(prompt="a circle", sd_model=model)
     found["Layer prompt"].apply(p, "IN00-OUT05: red", [])
     assert p.prompt == "a circle (~: IN00-OUT05: red :~)"
-    for label, wrong in (("Layers", "IN99"), ("Layer prompt", "IN99: red"), ("Steps", "x")):
-        with pytest.raises(SpecError):
+    refused = (("Layers", "IN99"), ("Layer prompt", "IN99: red"), ("Steps", "x"), ("CFG branch", "all"))
+    for label, wrong in refused:
+        with pytest.raises((SpecError, SettingsError)):
             found[label].confirm(p, [wrong])
 
 

@@ -45,11 +45,11 @@ from lib_unet_viz.maps.words import cross_maps
 from lib_unet_viz.notation import tokens
 from lib_unet_viz.notation.layer_prompt import CLOSE, OPEN
 from lib_unet_viz.settings import EditSettings, Settings, SettingsError
+from lib_unet_viz.settings.entry import EDIT_ROUTE, TRACE_ROUTE
 from lib_unet_viz.trace import Trace
 
 JOB = "unet-viz-trace"
 LARGEST_MB = 512  # of maps in one answer
-USED = ("features", "attention", "heatmaps", "layer_prompts", "budget_mb")  # of the settings, in a trace
 MOST_RUNS = 256  # of the U-Net for one look
 
 
@@ -189,15 +189,7 @@ def _positions(request: VXARequest, texts: list[str]) -> tuple[int, ...] | None:
 def _settings(request: TraceRequest) -> Settings:
     """Raises SettingsError also for what would change nothing in the answer."""
     values = request.settings
-    settings = Settings.asked(values)
-    for name in values:
-        if name not in USED:
-            raise SettingsError(f"this route has no use for {name!r}; allowed: {', '.join(USED)}")
-    for section in ("features", "attention"):
-        drawing = {"average", "color", "path"} & dict(values.get(section, {})).keys()
-        if drawing:
-            names = ", ".join(f"{section}.{name}" for name in sorted(drawing))
-            raise SettingsError(f"this route has no use for {names}: it draws and writes nothing")
+    settings = Settings.asked(values, TRACE_ROUTE)
     texts = (request.prompt, request.negative_prompt)
     if settings.layer_prompts and any(OPEN in text for text in texts):
         raise SettingsError(
@@ -209,21 +201,15 @@ def _settings(request: TraceRequest) -> Settings:
             'nothing is to be recorded: name "features", "attention" or "heatmaps", as in '
             '{"features": {"blocks": "IN02,M00", "steps": "1,4"}, "heatmaps": true}'
         )
-    if settings.features.dump or settings.attention.dump:
-        raise SettingsError("this route writes no dumps: the trace is in the answer")
     if settings.budget_mb > LARGEST_MB and "budget_mb" in values:
         raise SettingsError(f"budget_mb is {settings.budget_mb}; allowed: up to {LARGEST_MB}")
     return replace(settings, budget_mb=min(settings.budget_mb, LARGEST_MB))
 
 
 def _settings_of_edit(values: dict[str, Any]) -> EditSettings:
-    settings = Settings.asked({"edit": values}).edit
+    settings = Settings.asked({"edit": values}, EDIT_ROUTE).edit
     if not settings.enabled:
         raise SettingsError("edit.enabled is False: nothing is to be edited")
-    if settings.sweep != "none":
-        raise SettingsError(
-            "edit.sweep is of pictures that are made: this route edits one, and sweeps nothing"
-        )
     return settings
 
 

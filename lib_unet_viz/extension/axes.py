@@ -1,20 +1,26 @@
-"""X/Y/Z axes of the webui's own plot script (scripts/xyz_grid.py in the webui)."""
+"""X/Y/Z axes of the webui's own plot script (scripts/xyz_grid.py there), made from the table of settings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from lib_unet_viz.hosts.webui.loaded import loaded_unet
 from lib_unet_viz.notation.layer_prompt import CLOSE, OPEN, LayerPrompt
-from lib_unet_viz.notation.specs import BlockSpec, StepSpec
-from lib_unet_viz.settings import Settings
+from lib_unet_viz.notation.specs import BlockSpec
+from lib_unet_viz.settings import Settings, SettingsError
+from lib_unet_viz.settings.entry import Entry, entries, nested, value_at
+from lib_unet_viz.settings.values import EXPECTED, shown
 
 ALWAYS_ON_OPTION = "unet_viz_always_on"  # of the Settings page
-CHANGES = "unet_viz_changes"  # attribute of `p` that the axes set
+CHANGES = "unet_viz_changes"  # attribute of `p` that the axes set: values by the axis
+WORD, GROUP = "Word", "Layer prompt"  # axes that no setting is behind
+_BOTH = "+"  # between the entries of a list; a comma is between the values of an axis
 
 
-def register() -> None:
+def register(kind: type[Settings] = Settings) -> None:
     """Add the axes; to be called by `on_before_ui`. They act on the always-on script, so only with that."""
     from modules import scripts, shared
 
@@ -22,12 +28,12 @@ def register() -> None:
         return
     for data in scripts.scripts_data:
         if data.path.endswith("xyz_grid.py") and hasattr(data.module, "axis_options"):
-            _extend(data.module)
+            _extend(data.module, kind)
 
 
 def word(p: Any) -> str | None:
     """The word that this cell of a plot is about."""
-    return getattr(p, CHANGES, {}).get("word")
+    return getattr(p, CHANGES, {}).get(WORD)
 
 
 def varied(p: Any) -> bool:
@@ -37,30 +43,65 @@ def varied(p: Any) -> bool:
 
 def applied(p: Any, settings: Settings) -> Settings:
     """The settings with what the axes chose for this cell; an axis switches on what it varies."""
-    changes = getattr(p, CHANGES, {})
-    features, attention = settings.features, settings.attention
-    if {"blocks", "steps"} & changes.keys():
-        values = {name: changes[name] for name in ("blocks", "steps") if name in changes}
-        if settings.attention.enabled:
-            attention = replace(attention, **values)
-        if settings.features.enabled or not settings.attention.enabled:
-            features = replace(features, enabled=True, **values)
-    heatmaps = settings.heatmaps or "word" in changes
-    return replace(settings, features=features, attention=attention, heatmaps=heatmaps)
+    for axis, value in getattr(p, CHANGES, {}).items():
+        settings = replace(settings, heatmaps=True) if axis == WORD else _with(settings, axis, value)
+    return settings
 
 
-def _extend(module: Any) -> None:
-    axes = (
-        ("Layers", _setter("blocks"), _check_blocks),
-        ("Steps", _setter("steps"), _check_steps),
-        ("Word", _setter("word"), None),
-        ("Layer prompt", _add_group, _check_groups),
-    )
+def _with(settings: Settings, axis: str, text: str) -> Settings:
+    """A value of an axis in the sections that are on; if none is, in the first that has it, turned on."""
+    there = _entries(settings, axis)
+    on = [entry for entry in there if not _switch(entry) or value_at(settings, _switch(entry))] or there[:1]
+    switches = {_switch(entry): True for entry in on if _switch(entry)}
+    return settings.filled(nested({**switches, **{entry.path: _read(entry, text) for entry in on}}))
+
+
+def _entries(settings: Settings | type[Settings], axis: str) -> list[Entry]:
+    return [entry for entry in entries(settings) if entry.about.axis == axis]
+
+
+def _switch(entry: Entry) -> str:
+    """The path of the setting that turns this one on; blank where there is none."""
+    section, dot, _ = entry.path.partition(".")
+    if dot:
+        return f"{section}.enabled"
+    return entry.about.switch if entry.about.switch != "enabled" else ""
+
+
+def _read(entry: Entry, text: str) -> Any:
+    """An axis's text as a setting's plain value."""
+    text = text.strip()
+    if entry.listed:
+        return [piece.strip() for piece in text.split(_BOTH)]
+    if entry.hint is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        return entry.hint(text) if entry.hint in (int, float) else text
+    except (ValueError, OverflowError):
+        raise SettingsError(f"{entry.path} is {shown(text)}; expected {EXPECTED[entry.hint]}") from None
+
+
+def _extend(module: Any, kind: type[Settings]) -> None:
     labels = {option.label for option in module.axis_options}
-    for label, apply, check in axes:
+    names = dict.fromkeys(entry.about.axis for entry in entries(kind) if entry.about.axis)
+    axes: list[tuple[str, Callable[..., None], Callable[..., None] | None, list[str]]] = [
+        (axis, _setter(axis), partial(_check, kind, axis), _choices(_entries(kind, axis)[0]))
+        for axis in names
+    ]
+    axes += [(WORD, _setter(WORD), None, []), (GROUP, _add_group, _check_groups, [])]
+    for label, apply, check, choices in axes:
         title = f"[U-Net Viz] {label}"
         if title not in labels:
-            module.axis_options.append(module.AxisOption(title, str, apply, confirm=check))
+            offered: dict[str, Any] = {"choices": partial(list, choices)} if choices else {}
+            module.axis_options.append(module.AxisOption(title, str, apply, confirm=check, **offered))
+
+
+def _choices(entry: Entry) -> list[str]:
+    """What an axis offers: each value, and of a list also all of them."""
+    if entry.hint is bool:
+        return ["true", "false"]
+    both = [_BOTH.join(entry.allowed)] if entry.listed and len(entry.allowed) > 1 else []
+    return [*entry.allowed, *both] or list(entry.about.choices)
 
 
 def _add_group(p: Any, value: str, _: Any) -> None:
@@ -79,19 +120,16 @@ def _check_groups(p: Any, values: list[str]) -> None:
             LayerPrompt.parse(_group(value)).per_block(loaded_unet(p.sd_model))
 
 
-def _check_blocks(p: Any, values: list[str]) -> None:
-    """Before a plot begins: it only logs what goes wrong in a cell. Raises SpecError."""
+def _check(kind: type[Settings], axis: str, p: Any, values: list[str]) -> None:
+    """Before a plot begins: it only logs what goes wrong in a cell. Raises SettingsError, SpecError."""
     for value in values:
-        BlockSpec.parse(value).sites(loaded_unet(p.sd_model))
+        _with(kind.off(), axis, value)
+        if any(entry.about.read == BlockSpec.parse for entry in _entries(kind, axis)):
+            BlockSpec.parse(value).sites(loaded_unet(p.sd_model))
 
 
-def _check_steps(_: Any, values: list[str]) -> None:
-    for value in values:
-        StepSpec.parse(value)
-
-
-def _setter(name: str) -> Any:
+def _setter(axis: str) -> Callable[..., None]:
     def apply(p: Any, value: str, _: Any) -> None:
-        setattr(p, CHANGES, {**getattr(p, CHANGES, {}), name: value})
+        setattr(p, CHANGES, {**getattr(p, CHANGES, {}), axis: value})
 
     return apply

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydantic import BaseModel, Field
+from pydantic import VERSION, BaseModel, Field
 from safetensors.numpy import save
 
 from lib_unet_viz.drawing.pictures import opened
@@ -19,11 +19,20 @@ from lib_unet_viz.maps import vxa
 from lib_unet_viz.maps.words import DEFAULT, Method
 from lib_unet_viz.sampling.inversion import CFG, STEPS
 from lib_unet_viz.sampling.inversion import Method as Inversion
+from lib_unet_viz.settings import Settings
+from lib_unet_viz.settings.entry import EDIT_ROUTE, TRACE_ROUTE
+from lib_unet_viz.settings.schema import schema
 
 SMALLEST, LARGEST, MULTIPLE = 64, 2048, 8  # pixels of a side
 MOST_BYTES = 100_000_000  # of it in base64
 
 Mode = Literal["masked", "greyscale", "heat overlay", "mask", "label map"]
+
+
+def _schema(described: dict[str, Any]) -> dict[str, Any]:
+    """What of a field's schema pydantic cannot know, as either pydantic's `Field` takes it."""
+    more = {name: value for name, value in described.items() if name != "type"}
+    return {"json_schema_extra": more} if VERSION.startswith("2") else more
 
 
 class BlockShape(BaseModel):
@@ -129,9 +138,10 @@ class TraceRequest(BaseModel, extra="forbid"):
     height: int = Field(default=512, ge=SMALLEST, le=LARGEST, description="A multiple of 8.")
     sampler_name: str = "Euler a"
     scheduler: str = "Automatic"
-    settings: dict[str, Any] = Field(
+    settings: dict[str, Any] = Field(  # type: ignore[misc]
         default={"features": {}, "heatmaps": True},
-        description="The script's: features, attention, heatmaps, budget_mb; only what is named is on.",
+        description="What to record; only what is named is on.",
+        **_schema(schema(Settings, TRACE_ROUTE)),
     )
 
 
@@ -156,8 +166,10 @@ class EditRequest(BaseModel, extra="forbid"):
     inversion: Inversion = Field(default="direct", description="The way from the picture to noise.")
     steps: int = Field(default=STEPS, ge=1, le=150, description="Of the inversion, and of sampling.")
     cfg_scale: float = Field(default=CFG, ge=1, le=100)
-    edit: dict[str, Any] = Field(
-        ..., description='The script\'s "edit": edits ("cat -> dog"), cross_steps, self_steps, blend, ...'
+    edit: dict[str, Any] = Field(  # type: ignore[misc]
+        ...,
+        description='What is to change: edits ("cat -> dog"), and how.',
+        **_schema(schema(Settings, EDIT_ROUTE)["properties"]["edit"]),
     )
     mask: str | None = Field(
         default=None,
