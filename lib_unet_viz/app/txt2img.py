@@ -19,6 +19,7 @@ from lib_unet_viz.settings.entry import PAGE
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.attention_from import LookSection
+from lib_unet_viz.ui.out_of_date import OutOfDate, named
 from lib_unet_viz.ui.parts import picture, recording_controls, shown
 from lib_unet_viz.ui.run_controls import STEPS, RunControls, RunOptions
 from lib_unet_viz.ui.runs import Runs
@@ -41,6 +42,8 @@ EMPTY = """
 <li>and below, sheets of what the U-Net's blocks and attention held at each step.</li></ul></div>
 """
 FEW_BYTES = 200_000_000  # up to this much, all blocks are recorded unless others are chosen
+FEATURES = ("enabled", "blocks", "steps", "halves")  # the settings of what is recorded
+ATTENTION = (*FEATURES, "parts", "kinds")
 CANCELLED = "Cancelled; nothing was kept of this run."
 
 
@@ -67,7 +70,7 @@ class Txt2Img:
         self._build_prompt()
         defaults = self._defaults()
         with gr.Row(elem_classes=["uv-columns"]):
-            with gr.Column(scale=5, min_width=420):
+            with gr.Column(scale=5, min_width=420, elem_classes=["uv-results"]):
                 self._build_results()
             with gr.Column(scale=3, min_width=320):
                 self._build_settings()
@@ -117,6 +120,7 @@ class Txt2Img:
     def _build_results(self) -> None:
         self.status = gr.HTML(EMPTY, elem_id="status")
         self.worker = Worker(self.runs, self.status, busy=self._busy, cancelled=CANCELLED)
+        self.out_of_date = OutOfDate("Generate", "picture")
         with gr.Row(visible=False) as self.pictures:
             self.picture = picture("Picture", "picture")
             self.words.build_large()
@@ -167,13 +171,17 @@ class Txt2Img:
         self.words.connect(worker.run)
         self.dump.connect(worker.run)
         inputs = [self.prompt, *run.components]
-        outputs = [*worker.outputs, self.go, self.stop, self.pictures, self.picture]
+        outputs = [*worker.outputs, *self.out_of_date.outputs]
+        outputs += [self.go, self.stop, self.pictures, self.picture]
         outputs += [*self.words.outputs, *self.dump.outputs, self.looks_section, looks.result, looks.note]
         for section in (self.features, self.attention):
             outputs += [section.body, section.note, section.step]
-        asked = [*worker.inputs, *inputs, *panel.components]
+        self.asked = [*inputs, *panel.components]
+        self.out_of_date.connect({**named(inputs), **_shaping(panel)})
+        mark = (self.out_of_date.mark, self.out_of_date.inputs, self.out_of_date.note)
         for start in (self.go.click, self.prompt.submit):
-            event = start(self.generate, asked, outputs, show_progress="hidden")
+            event = start(self.generate, [*worker.inputs, *self.asked], outputs, show_progress="hidden")
+            event = event.then(*mark, show_progress="hidden")
             for section in (self.features, self.attention):
                 event = event.then(section.show, section.inputs, section.outputs)
             event.then(looks.fill, [worker.run, looks.site], [looks.site, looks.head, looks.step])
@@ -188,7 +196,8 @@ class Txt2Img:
 
     def generate(self, owner: str, *values: Any) -> Generator[Updates, None, None]:
         """Yield updates by component: previews while the model works, then the results, or what was wrong."""
-        yield from self.worker(owner, lambda: self._asked(*values), self._generate)
+        made = self.out_of_date.made(self.asked, values)
+        yield from self.worker(owner, lambda: self._asked(*values), self._generate, made)
 
     def _asked(self, prompt: str, *values: Any) -> Generation:
         """What the components say. Raises ValueError."""
@@ -209,7 +218,7 @@ class Txt2Img:
             cancelled=job.cancelled,
             **asked.run.arguments,
         )
-        return self._results(job, trace, asked.run.seed)
+        return self._results(job, trace, asked)
 
     def _emptied(self) -> Updates:
         sections = (self.words, self.dump, self.features, self.attention, self.looks)
@@ -218,11 +227,12 @@ class Txt2Img:
             found |= section.emptied()
         return found
 
-    def _results(self, job: Job, trace: Trace, seed: int) -> Updates:
+    def _results(self, job: Job, trace: Trace, asked: Generation) -> Updates:
         size = f"{trace.picture.width} × {trace.picture.height}" if trace.picture else ""
-        done = f"Done. Seed {seed} · {size} · {trace.nbytes / 1e6:,.1f} MB recorded"
+        done = f"Done. Seed {asked.run.seed} · {size} · {trace.nbytes / 1e6:,.1f} MB recorded"
+        shows = f"“{asked.prompt.strip()}” · {asked.run.steps} steps · CFG scale {asked.run.cfg:g}"
         return {
-            self.status: readout.note(done) + "".join(readout.note(line) for line in trace.notes),
+            self.status: "".join(readout.note(line) for line in (done, shows, *trace.notes)),
             self.pictures: shown(True),
             self.picture: gr.update(value=trace.picture, label="Picture"),
             self.looks_section: shown(bool(trace.attention.all(kind="self"))),
@@ -237,3 +247,12 @@ class Txt2Img:
             self.go: shown(not running),
             self.stop: gr.update(visible=running, interactive=True, value="Cancel"),
         }
+
+
+def _shaping(panel: ui.Panel) -> dict[str, Any]:
+    """The controls of what is recorded; colours and averages draw anew by themselves."""
+    found: dict[str, Any] = {}
+    for part, names in (("features", FEATURES), ("attention", ATTENTION)):
+        fields = [panel.fields[f"{part}.{name}"] for name in names]
+        found |= named(fields, f"{part.capitalize()}: ")
+    return found

@@ -159,6 +159,12 @@ def note(text: str) -> str:
     return f'<p class="uv-note">{escape(text)}</p>'
 
 
+def out_of_date(changed: Sequence[str], again: str) -> str:
+    """What of a result's controls was changed since, and the button that makes it anew."""
+    text = f"Out of date. Changed since then: {', '.join(changed)}. Press {again} to update."
+    return f'<p class="uv-stale" role="status">{escape(text)}</p>'
+
+
 def progress(text: str, done: float) -> str:
     """A line of text over a bar; `done` is in 0..1."""
     percent = round(100 * min(1.0, max(0.0, done)))

@@ -6,7 +6,7 @@ a look needs is imported by it, so that a webui starts sooner.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from lib_unet_viz.trace import Trace
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.attention_from import LookSection
+from lib_unet_viz.ui.out_of_date import CALM, OutOfDate
 from lib_unet_viz.ui.parts import gallery, given, picture, shown, upload
 from lib_unet_viz.ui.runs import Runs
 from lib_unet_viz.ui.working import Job, Updates, Worker
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 HINT = "Drop or paste a picture, write what to look for in it, and press the button."
 CANCELLED = "Cancelled; nothing was kept of this run."
+PROMPT, INDICES, OTHER = "Prompt", "Indices of token", "Other words"  # what is marked, if changed
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,12 @@ class VXA:
             with gr.Column(scale=1, min_width=320):
                 self._build_question()
                 self._build_settings()
-            with gr.Column(scale=1, min_width=320):
+            with gr.Column(scale=1, min_width=320, elem_classes=["uv-results"]):
                 self.status = gr.HTML(readout.note(HINT), elem_id="vxa-status")
                 self.worker = Worker(
                     self.runs, self.status, busy=self._busy, cancelled=CANCELLED, alone=self._alone_for
                 )
+                self.out_of_date = OutOfDate("Visualize Cross-Attention", "vxa")
                 self.result = picture("Result", "vxa-result")
                 self.mode = gr.Radio(list(MODES), value=MODES[2], label="Output mode", elem_id="vxa-mode")
                 self.looks.build()
@@ -186,6 +189,18 @@ class VXA:
         worker, looks = self.worker, self.looks
         looked = [worker.run, self.prompt, *chosen]
         drawn = [self.result, self.status]
+        stale = self.out_of_date
+        changes = stale.counted(self.image)
+        said = {PROMPT: self.prompt, INDICES: self.indices, OTHER: self.other}
+        how = {"Picture": changes, "Layers": self.layer, "Timesteps": self.timesteps, "Noise seed": self.seed}
+        stale.connect({**said, **how})
+
+        def redrawn(event: Any) -> None:
+            """The picture of the same look is drawn again, of what the controls now say."""
+            drawing = event.then(self.redraw, looked, drawn, show_progress="hidden")
+            remade = drawing.then(self.remade, [stale.made_with, *said.values()], [stale.made_with], **CALM)
+            remade.then(stale.mark, stale.inputs, [stale.note], **CALM)
+
         self.prompt.change(
             self.tokenise,
             [self.prompt, self.tokens],
@@ -193,18 +208,27 @@ class VXA:
             queue=False,
             show_progress="hidden",
         )
-        ui.on_edit(self.tokens, self.pick, [self.tokens], [self.indices]).then(
-            self.redraw, looked, drawn, show_progress="hidden"
-        )
+        redrawn(ui.on_edit(self.tokens, self.tick, [self.tokens], [self.indices, self.other]))
         typed = [self.indices, self.prompt, self.tokens]
         ui.on_edit(self.indices, self.type_indices, typed, [self.tokens, self.index_problem])
         for part in (self.original, self.mode, self.method):
             part.input(self.redraw, looked, drawn, show_progress="hidden")
-        self.other.submit(self.redraw, looked, drawn)
-        inputs = [self.image, self.prompt, self.layer, self.timesteps, self.seed, *chosen]
-        outputs = [*worker.outputs, self.result, self.go, self.stop]
+        redrawn(
+            self.other.submit(self.untick, [self.other, self.indices], [self.tokens, self.indices], **CALM)
+        )
+        self.asked = [self.image, self.prompt, self.layer, self.timesteps, self.seed, *chosen, changes]
+        outputs = [
+            *worker.outputs,
+            *stale.outputs,
+            self.result,
+            self.tokens,
+            self.indices,
+            self.go,
+            self.stop,
+        ]
         for start in (self.go.click, self.prompt.submit, self.indices.submit):
-            start(self.visualize, [*worker.inputs, *inputs], outputs, show_progress="hidden").then(
+            event = start(self.visualize, [*worker.inputs, *self.asked], outputs, show_progress="hidden")
+            event.then(stale.mark, stale.inputs, [stale.note], **CALM).then(
                 looks.fill, [worker.run, looks.site], [looks.site, looks.head, looks.step]
             )
         self.stop.click(worker.cancel, [worker.running], [self.stop], queue=False)
@@ -239,6 +263,22 @@ class VXA:
         """Indices of the tokens chosen."""
         return ", ".join(sorted((choice.partition(" ")[0] for choice in chosen), key=int))
 
+    def tick(self, chosen: Sequence[str]) -> tuple[str, str]:
+        """Indices of the tokens ticked; other words are then no longer asked about."""
+        return self.pick(chosen), ""
+
+    def untick(self, other: str, indices: str) -> tuple[Any, str]:
+        """Where other words are asked about, no token is."""
+        return ([], "") if other.strip() else (gr.update(), indices)
+
+    def remade(
+        self, made_with: Mapping[str, Any], prompt: str, indices: str, other: str
+    ) -> Mapping[str, Any]:
+        """What the drawing that is seen was made with, after it was drawn again."""
+        if made_with.get(PROMPT) != prompt:
+            return made_with  # then it was not
+        return {**made_with, INDICES: indices, OTHER: other}
+
     def type_indices(self, text: str, prompt: str, chosen: Sequence[str]) -> tuple[Any, Any]:
         """The tokens whose indices were typed, and what is wrong with these if anything is."""
         try:
@@ -252,7 +292,10 @@ class VXA:
 
     def visualize(self, owner: str, *values: Any) -> Generator[Updates, None, None]:
         """Yield updates by component: look at the picture with the model, then show the result."""
-        yield from self.worker(owner, lambda: Look.of(*values), self._look)
+        made = self.out_of_date.made(self.asked, values)
+        if str(values[6] or "").strip():
+            made[self.out_of_date.made_with][INDICES] = ""
+        yield from self.worker(owner, lambda: Look.of(*values[:10]), self._look, made)
 
     def _look(self, job: Job, wanted: Look) -> Updates:
         from lib_unet_viz.maps import vxa
@@ -272,7 +315,8 @@ class VXA:
         trace.picture = vxa.prepare(wanted.picture, max(look.SHOWN_SIZE, model.native_size))
         job.keep(trace)
         image, line = self._draw(trace, wanted.asked, model)
-        return {self.result: image, self.status: line}
+        unticked = {self.tokens: [], self.indices: ""} if wanted.asked.other.strip() else {}
+        return {self.result: image, self.status: line, **unticked}
 
     def _alone_for(self, wanted: Look) -> AbstractContextManager[Any]:
         from lib_unet_viz.maps import vxa
@@ -307,7 +351,8 @@ class VXA:
             trace, indices = _ask(trace, asked.other, model), ""
         positions = tokens.indices(indices, trace.meta["tokens"]["cond"]) if indices.strip() else None
         heat, text = look.heat_map(trace, positions, method=asked.method, original=asked.original)
-        line = _line(trace, "all words" if asked.mode == LABEL_MAP else text)
+        named = "all words" if asked.mode == LABEL_MAP else f"{text} · strength {heat.strength:.2f}"
+        line = _line(trace, named)
         return look.draw(trace, heat, asked.mode, method=asked.method), line
 
     def _choices(self, prompt: str) -> list[str]:

@@ -83,12 +83,16 @@ class Worker:
         self.outputs = [self.owner, self.running, self.run, status]
 
     def __call__(
-        self, owner: str, ask: Callable[[], Q], work: Callable[[Job, Q], Updates]
+        self,
+        owner: str,
+        ask: Callable[[], Q],
+        work: Callable[[Job, Q], Updates],
+        made: Updates | None = None,
     ) -> Generator[Updates, None, None]:
         """Yield updates while `work` is done in a thread of its own, then those that it returns.
 
         owner: whose run it is, as `inputs` say; blank at first. ask: makes the request, before anything runs;
-        it raises ValueError for what is wrong with it.
+        it raises ValueError for what is wrong with it. made: further updates that go with a result.
         """
         from lib_unet_viz.capture.recorder import Cancelled
 
@@ -98,7 +102,8 @@ class Worker:
             run = self.runs.start(owner or uuid.uuid4().hex)
             starting = readout.progress("Starting …", 0)
             yield {self.owner: run.owner, self.running: run.name, self._status: starting, **self._busy(True)}
-            yield (yield from reports(self._thread(run, request, work)))
+            found = yield from reports(self._thread(run, request, work))
+            yield {**found, **(made or {})}
         except Cancelled:
             yield {self._status: readout.note(self._cancelled), **self._busy(False)}
         except (ValueError, RuntimeError) as error:

@@ -58,6 +58,9 @@ def address() -> Iterator[str]:
         server.wait(10)
 
 
+LONG = 120_000  # milliseconds, for a picture
+
+
 def _wait_for(url: str, server: subprocess.Popen[bytes], seconds: float = 90) -> None:
     for _ in range(int(seconds * 2)):
         if server.poll() is not None:
@@ -200,6 +203,51 @@ def test_vxa_by_clicking_a_word(page: Any) -> None:
     api.expect(page.locator("#vxa-tokens input:checked")).to_have_count(2)
     box(page, "vxa-indices").fill("1, x")
     api.expect(page.locator("#vxa-index-problem").first).to_contain_text("no index of a token")
+
+
+def test_a_look_that_no_longer_fits_the_controls_is_out_of_date(page: Any) -> None:
+    """Words are drawn again at once; what needs another look is named, until it is as it was."""
+    open_tab(page, "VXA")
+    page.locator("#vxa-examples button.thumbnail-item").nth(1).click()
+    tokens = page.locator("#vxa-tokens label")
+    tokens.nth(2).click()
+    api.expect(box(page, "vxa-indices")).to_have_value("3")
+    page.locator("#vxa-visualize").click()
+    api.expect(page.locator("#vxa-status").first).to_contain_text("3 square")
+    stale = page.locator("#vxa-out-of-date .uv-stale")
+    api.expect(stale).to_have_count(0)
+
+    prompt = box(page, "vxa-prompt").input_value()
+    box(page, "vxa-prompt").fill(f"{prompt} there")
+    api.expect(stale).to_contain_text("Out of date. Changed since then: Prompt")
+    box(page, "vxa-prompt").fill(prompt)
+    api.expect(stale).to_have_count(0)
+
+    tokens.nth(1).click()
+    api.expect(page.locator("#vxa-status").first).to_contain_text(" + 3 square")
+    api.expect(stale).to_have_count(0)
+    box(page, "vxa-other").fill("circle")
+    api.expect(stale).to_contain_text("Other words")
+    box(page, "vxa-other").press("Enter")
+    api.expect(page.locator("#vxa-status").first).to_contain_text("circle")
+    api.expect(page.locator("#vxa-tokens input:checked")).to_have_count(0)
+    api.expect(stale).to_have_count(0)
+    tokens.nth(2).click()
+    api.expect(page.locator("#vxa-status").first).to_contain_text("3 square")
+    api.expect(box(page, "vxa-other")).to_have_value("")
+    api.expect(stale).to_have_count(0)
+
+
+def test_a_picture_that_no_longer_fits_the_controls_is_out_of_date(page: Any) -> None:
+    box(page, "prompt").fill("a big red circle")
+    page.locator("#generate").click()
+    api.expect(page.locator("#status").first).to_contain_text("Done", timeout=LONG)
+    stale = page.locator("#picture-out-of-date .uv-stale")
+    api.expect(stale).to_have_count(0)
+    box(page, "prompt").fill("a big blue circle")
+    api.expect(stale).to_contain_text("Prompt")
+    box(page, "prompt").fill("a big red circle")
+    api.expect(stale).to_have_count(0)
 
 
 def test_vxa_takes_an_uploaded_picture(page: Any, tmp_path: Path) -> None:

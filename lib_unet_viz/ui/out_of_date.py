@@ -1,0 +1,87 @@
+"""What says at once that a result no longer fits the controls that it was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from lib_unet_viz.ui import components as ui
+from lib_unet_viz.ui import readout
+
+if TYPE_CHECKING:
+    from lib_unet_viz.ui.working import Updates
+
+CALM: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+
+
+class OutOfDate:
+    """A line over a result, and what its controls were; made where it is to stand.
+
+    again: the button that makes the result anew. `outputs` are among those of the handler that makes it.
+    """
+
+    def __init__(self, again: str, name: str) -> None:
+        self._again = again
+        self._watched: dict[str, Any] = {}
+        self._pictures: dict[int, Any] = {}
+        self.made_with, self.note = gr.State({}), gr.HTML(visible=False, elem_id=f"{name}-out-of-date")
+        self.outputs = [self.made_with, self.note]
+
+    def connect(self, controls: Mapping[str, Any], *, redrawn: Iterable[Any] = ()) -> None:
+        """Mark the result when one of the controls, by name, is changed.
+
+        Pictures are those that `counted` gave. redrawn: controls that draw the result anew when they are
+        changed, after which `mark` is to be called.
+        """
+        self._watched = dict(controls)
+        quiet = {id(component) for component in redrawn}
+        for component in controls.values():
+            if id(component) in self._pictures:
+                changed = self._pictures[id(component)].change(_one_more, [component], [component], **CALM)
+                changed.then(self.mark, self.inputs, [self.note], **CALM)
+            elif id(component) not in quiet:
+                ui.on_edit(component, self.mark, self.inputs, [self.note])
+
+    def counted(self, picture: Any) -> Any:
+        """A control that stands for a picture: how often it was changed, so that it need not travel."""
+        count = gr.State(0)
+        self._pictures[id(count)] = picture
+        return count
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What `mark` is given."""
+        return [self.made_with, *self._watched.values()]
+
+    def made(self, components: Sequence[Any], values: Sequence[Any]) -> Updates:
+        """Updates that go with a result: which values of these components it was made with."""
+        given = {id(component): value for component, value in zip(components, values, strict=False)}
+        there = {name: given[id(part)] for name, part in self._watched.items() if id(part) in given}
+        return {self.made_with: there}
+
+    def mark(self, made_with: Mapping[str, Any], *values: Any) -> Any:
+        """The line, hidden while the result is what the controls say."""
+        now = zip(self._watched, values, strict=True)
+        changed = [name for name, value in now if name in made_with and _differ(made_with[name], value)]
+        said = readout.out_of_date(changed, self._again) if changed else ""
+        return gr.update(value=said, visible=bool(changed))
+
+
+def named(components: Iterable[Any], prefix: str = "") -> dict[str, Any]:
+    """Controls by their labels."""
+    return {f"{prefix}{component.label}": component for component in components}
+
+
+def _one_more(times: int) -> int:
+    return times + 1
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Of several choices, the order in which they were made does not count; nor do blanks around a text."""
+    if isinstance(one, list) and isinstance(other, list):
+        return sorted(map(str, one)) != sorted(map(str, other))
+    if isinstance(one, str) and isinstance(other, str):
+        return one.strip() != other.strip()
+    return bool(one != other)
