@@ -4,8 +4,9 @@
 
 Each takes turns: pictures with their dumps, wrong requests in between, runs that are cancelled, looks at
 pictures; right and wrong requests to the routes. First one client does so alone, then all together, whose
-answers are compared with those to the one. Memory is that of each server's process, after a fifth of the
-time. Exit code 1 where an answer is lost or somebody else's, or memory has grown by more than 5 %.
+answers are compared with those to the one. Memory is what each server's process holds, without what its
+allocator could give back, from three tenths of the time on. Exit code 1 where an answer is lost or somebody
+else's, or memory has grown by more than 5 %.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from visitors import (
 )
 
 GROWTH = 0.05
-WARM = 0.2  # of the time
+WARM = 0.3  # of the time
 EVERY = 1.0  # seconds between two looks at memory
 
 
