@@ -7,6 +7,7 @@ contextlib, and those of torch that put hooks on and take them off, count as our
 from __future__ import annotations
 
 import contextlib
+import linecache
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -63,23 +64,25 @@ class Outcome:
         """Whether it was in a hook that only looks."""
         return "recording.looking" in self.functions[1:]
 
-    def badly_delivered(self, expected: bytes) -> Iterator[str]:
+    def badly_delivered(self, expected: bytes, *, logged: bool) -> Iterator[str]:
         """Of a run that gave a picture all the same: it is the right one, and the error stands beside it."""
         picture, trace = self.result
         if picture != expected:
             yield "another picture was delivered"
-        if self.functions and (trace is None or not any(INJECTED in note for note in trace.notes)):
+        said = trace is not None and any(INJECTED in note for note in trace.notes)
+        if self.functions and not said and not logged:
             yield f"the fault was not said, in {self.functions[:3]}"
 
 
 @dataclass(frozen=True)
 class Subject:
     """What is harmed: `run` makes a picture and, where it looks, a trace; `module` is the model that our
-    hooks come on.
+    hooks come on. logs: the host has a log, in which it says what comes in a callback, and goes on.
     """
 
     module: nn.Module
     run: Callable[[], tuple[bytes, Trace | None]]
+    logs: bool = False
 
     def harmed(self, chosen: Iterable[tuple[Place, type[BaseException]]]) -> list[str]:
         """What went wrong after faults at these places, by these errors."""
@@ -97,7 +100,7 @@ class Subject:
         if left:
             take_off(self.module)
         if outcome.error is None:
-            yield from outcome.badly_delivered(expected)
+            yield from outcome.badly_delivered(expected, logged=self.logs)
         elif INJECTED not in str(outcome.error):
             yield f"the fault became {outcome.error!r}"
         elif outcome.looking and isinstance(outcome.error, Exception):
@@ -126,7 +129,11 @@ def hooks(module: nn.Module) -> int:
 
 
 def places(action: Callable[[], object]) -> list[Place]:
-    """All that the action goes through: each line's first and last time, in the order of the first."""
+    """All that the action goes through: each line's first and last time, in the order of the first.
+
+    But a `yield` that stands alone: it does nothing that can fail, and contextlib would take it for another
+    fault where the generator catches one before it has yielded.
+    """
     seen: Counter[tuple[str, int]] = Counter()
 
     def count(frame: FrameType) -> None:
@@ -135,7 +142,8 @@ def places(action: Callable[[], object]) -> list[Place]:
     action()  # what is kept for later runs is made
     with _traced(count):
         action()
-    return [Place(*line, nth) for line, times in seen.items() for nth in sorted({1, times})]
+    lines = {line: times for line, times in seen.items() if linecache.getline(*line).strip() != "yield"}
+    return [Place(*line, nth) for line, times in lines.items() for nth in sorted({1, times})]
 
 
 def some(there: Sequence[T], count: int) -> Sequence[T]:

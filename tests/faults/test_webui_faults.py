@@ -41,7 +41,7 @@ def editing(unet: Any) -> tuple[bytes, None]:
 
 
 def subject(kind: str, unet: Any) -> Subject:
-    return Subject(unet, lambda: looking(unet) if kind == "looking" else editing(unet))
+    return Subject(unet, lambda: looking(unet) if kind == "looking" else editing(unet), logs=True)
 
 
 @pytest.mark.parametrize(
