@@ -59,7 +59,7 @@ def mean_over_heads(q: Tensor, k: Tensor, scale: float, *, tokens: Sequence[int]
 
 
 def informed_mean(q: Tensor, k: Tensor, scale: float) -> Tensor:
-    """Probabilities averaged over heads, each weighing what it tells, (token, query), float32, where q is.
+    """Probabilities averaged over heads, informative heads count more, (token, query), float32, where q is.
 
     A head's weight is the mutual information of query and token: what knowing the query tells of where the
     head looks. Heads that look to the same places from everywhere count for nothing.
@@ -69,9 +69,9 @@ def informed_mean(q: Tensor, k: Tensor, scale: float) -> Tensor:
     result = torch.zeros(queries, tokens, device=q.device)
     whole = torch.zeros((), device=q.device)
     for group in _slices(heads, values_each=queries * tokens, device=q.device.type):
-        chances, told = _chances(q[group], keys[group])
+        chances, neg_entropy = _chances(q[group], keys[group])
         marginal = chances.mean(1)
-        weights = (told - torch.xlogy(marginal, marginal).sum(1)).clamp(min=_NOTHING)
+        weights = (neg_entropy - torch.xlogy(marginal, marginal).sum(1)).clamp(min=_NOTHING)
         for weight, each in zip(weights, chances, strict=True):
             result.addcmul_(each, weight)
         whole += weights.sum()
@@ -85,14 +85,14 @@ def _chances(q: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     probabilities gives that sum, the largest, and no logarithm of the others is needed.
     """
     chances = torch.empty(len(q), q.shape[1], keys.shape[2], device=q.device)
-    told = torch.zeros(len(q), device=q.device)
+    neg_entropy = torch.zeros(len(q), device=q.device)
     for chosen in _slices(q.shape[1], values_each=len(q) * keys.shape[2], device=q.device.type):
         with full_precision(q.device.type):
             scores = q[:, chosen].float() @ keys
         part = chances[:, chosen] = scores.softmax(-1)
         total = scores.amax(-1) - part.amax(-1).log()
-        told += (scores.mul_(part).sum(-1) - total).sum(1)
-    return chances, told / q.shape[1]
+        neg_entropy += (scores.mul_(part).sum(-1) - total).sum(1)
+    return chances, neg_entropy / q.shape[1]
 
 
 def information(joint: Tensor) -> Tensor:
@@ -102,10 +102,10 @@ def information(joint: Tensor) -> Tensor:
     """
     shares = joint / joint.sum((-1, -2), keepdim=True).clamp(min=_NOTHING)
 
-    def told(shares: Tensor, *axes: int) -> Tensor:
+    def neg_entropy(shares: Tensor, *axes: int) -> Tensor:
         return torch.xlogy(shares, shares).sum(axes)
 
-    both = told(shares, -1, -2) - told(shares.sum(-1), -1) - told(shares.sum(-2), -1)
+    both = neg_entropy(shares, -1, -2) - neg_entropy(shares.sum(-1), -1) - neg_entropy(shares.sum(-2), -1)
     return both.clamp(min=_NOTHING)
 
 

@@ -108,17 +108,17 @@ def test_a_head_that_shows_all_words_alike_counts_for_nothing() -> None:
 def test_refining_averages_over_the_places_that_are_looked_to() -> None:
     looks = torch.rand(48, 48, generator=torch.Generator().manual_seed(1)).softmax(1)
     plain = aggregate(recorded(), "daam", content=CONTENT)
-    found = aggregate(recorded(), "refined", content=CONTENT, looks=(looks, (8, 6)))
+    found = aggregate(recorded(), "refined", content=CONTENT, affinity=(looks, (8, 6)))
     expected = np.einsum("qk,tk->tq", looks.double(), plain.double().flatten(1)).reshape(plain.shape)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
-    itself = aggregate(recorded(), "refined", content=CONTENT, looks=(torch.eye(48), (8, 6)))
+    itself = aggregate(recorded(), "refined", content=CONTENT, affinity=(torch.eye(48), (8, 6)))
     np.testing.assert_allclose(itself, plain)
 
 
 @pytest.mark.parametrize("method", aggregation.METHODS)
 def test_every_method_gives_a_map_per_token(method: Method) -> None:
     looks = (torch.rand(12, 12).softmax(1), (4, 3))
-    found = aggregate(recorded(), method, content=CONTENT, looks=looks)
+    found = aggregate(recorded(), method, content=CONTENT, affinity=looks)
     assert found.shape[0] == TOKENS
     assert torch.isfinite(found).all()
     assert found.min() >= 0

@@ -418,7 +418,7 @@ def test_vxa_asks_for_other_words_of_the_same_look(looker: VXA) -> None:
 
 
 def test_a_click_shows_where_a_place_looks_to(looker: VXA) -> None:
-    section = looker.looks
+    section = looker.attention_from
     picture = Image.effect_noise((128, 128), 90).convert("RGB")
     _, _, name = look(looker, picture)
     layers, heads, _ = section.fill(name, "IN01.0")

@@ -87,7 +87,7 @@ def test_several_targets_in_their_order() -> None:
     found = edits.targets(CAT, "cat -> dog\n---\n= a fox; fox * 2\n-----\n+ in snow")
     assert [target.prompt for target in found] == ["a dog with a hat", "a fox", f"{CAT} in snow"]
     assert [target.whole for target in found] == [False, True, False]
-    assert found[1].said == "= a fox; fox * 2"
+    assert found[1].summary == "= a fox; fox * 2"
 
 
 @pytest.mark.parametrize(

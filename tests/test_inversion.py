@@ -80,12 +80,14 @@ def test_a_step_is_diffusers_own(tiny: PipelineModel, prediction: str) -> None:
     )
     scheduler.set_timesteps(20)
     latents, output = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    down = ddim.legs(tiny, timesteps(1000, 20))
-    for timestep, leg in zip(scheduler.timesteps.tolist(), down, strict=True):
-        noise = noise_of(output, latents, kept=leg.before, prediction=prediction)
+    down = ddim.ddim_steps(tiny, timesteps(1000, 20))
+    for timestep, ddim_step in zip(scheduler.timesteps.tolist(), down, strict=True):
+        noise = noise_of(output, latents, alpha_bar=ddim_step.before, prediction=prediction)
         theirs = scheduler.step(output, timestep, latents).prev_sample
-        torch.testing.assert_close(leg.take(latents, noise), theirs, atol=2e-5, rtol=1e-5)
-        torch.testing.assert_close(leg.back(leg.take(latents, noise), noise), latents, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(ddim_step.denoise(latents, noise), theirs, atol=2e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            ddim_step.invert(ddim_step.denoise(latents, noise), noise), latents, atol=1e-4, rtol=1e-4
+        )
 
 
 def test_without_targets_and_hooks_it_is_the_pipelines_own_sampling(tiny_pipe: Any) -> None:

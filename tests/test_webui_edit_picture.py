@@ -291,7 +291,7 @@ def test_an_infinite_ratio_is_null(client: Any) -> None:
         ({"edit": {"edit": "red -> green"}}, "allowed: enabled, edits"),
         ({"edit": {"edits": "red -> green", "enabled": False}}, "nothing is to be edited"),
         ({"edit": {"edits": "red -> green", "threshold": 2}}, "0 to 1"),
-        ({"edit": {"edits": "red -> green", "sweep": "steps"}}, "sweeps nothing"),
+        ({"edit": {"edits": "red -> green", "sweep": "steps"}}, "no use for 'edit.sweep'"),
         ({"edit": {"edits": "red -> green", "blocks": "OUT99"}}, "OUT11"),
         ({"edit": "red -> green"}, "dict"),
         ({"inversion": "null"}, "null-text"),

@@ -171,11 +171,11 @@ class Compare:
         def drawn(case: sweep.Case) -> Image.Image:
             return self.pipeline.picture(case.prompt, cancelled=job.cancelled, **run)
 
-        def told(done: int, total: int, case: sweep.Case) -> None:
+        def report(done: int, total: int, case: sweep.Case) -> None:
             job.report(f"{case.name}: picture {done + 1} of {total}", done / total)
 
         folder = self._folder({"prompt": asked.prompt, "word": asked.word, **run})
-        found = sweep.run(asked.cases, drawn, folder=folder, made_with=run, progress=told)
+        found = sweep.run(asked.cases, drawn, folder=folder, made_with=run, progress=report)
         return {
             self.status: readout.note(f"Done. Seed {asked.run.seed}. Distances: {difference.DISTANCE}"),
             self.pictures: gr.update(value=found.sheet(), label="Sweep", visible=True),

@@ -43,9 +43,9 @@ def build(pipeline: Pipeline, *, edit: Callable[..., Edited] = edit, kept: int =
     edit: how the model edits a picture. kept: bytes of finished runs that it remembers.
     """
     runs = Runs(kept)
-    looks = ui.known(gr.Blocks, **_looks())
+    style = ui.known(gr.Blocks, **_looks())
     cache = ui.known(gr.Blocks, delete_cache=(3600, 3600))
-    with gr.Blocks(title=TITLE, analytics_enabled=False, **looks, **cache) as blocks:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, **style, **cache) as blocks:
         gr.HTML(_title(pipeline), elem_classes=["uv-title"])
         with gr.Tab("txt2img"):
             txt2img = Txt2Img(pipeline, runs)

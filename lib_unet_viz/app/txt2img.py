@@ -18,7 +18,7 @@ from lib_unet_viz.settings import Settings
 from lib_unet_viz.settings.entry import PAGE
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
-from lib_unet_viz.ui.attention_from import LookSection
+from lib_unet_viz.ui.attention_from import AttentionFrom
 from lib_unet_viz.ui.out_of_date import OutOfDate, named
 from lib_unet_viz.ui.parts import picture, recording_controls, shown
 from lib_unet_viz.ui.run_controls import STEPS, RunControls, RunOptions
@@ -62,7 +62,11 @@ class Txt2Img:
     def __init__(self, pipeline: Pipeline, runs: Runs) -> None:
         self.pipeline, self.runs = pipeline, runs
         self.features, self.attention = feature_section(runs), attention_section(runs)
-        self.looks, self.words, self.dump = LookSection(runs, "picture"), WordSection(runs), DumpSection(runs)
+        self.attention_from, self.words, self.dump = (
+            AttentionFrom(runs, "picture"),
+            WordSection(runs),
+            DumpSection(runs),
+        )
         self.compare = Compare(pipeline, runs)
 
     def build(self) -> None:
@@ -124,8 +128,8 @@ class Txt2Img:
         with gr.Row(visible=False) as self.pictures:
             self.picture = picture("Picture", "picture")
             self.words.build_large()
-        with gr.Column(visible=False) as self.looks_section:
-            self.looks.build()
+        with gr.Column(visible=False) as self.attention_from_section:
+            self.attention_from.build()
         self.words.build()
 
     def _build_settings(self) -> None:
@@ -164,16 +168,22 @@ class Txt2Img:
         for prompt in (self.prompt, run.negative):
             ui.on_edit(prompt, self.show_layers, [self.prompt, run.negative], [self.layers])
         colors = panel.under("features.color")
-        worker, looks = self.worker, self.looks
+        worker, attention_from = self.worker, self.attention_from
         self.features.connect(panel, worker.run, [*colors, panel.fields["features.average"]])
         self.attention.connect(panel, worker.run, panel.under("attention.color"))
-        looks.connect(worker.run, self.picture)
+        attention_from.connect(worker.run, self.picture)
         self.words.connect(worker.run)
         self.dump.connect(worker.run)
         inputs = [self.prompt, *run.components]
         outputs = [*worker.outputs, *self.out_of_date.outputs]
         outputs += [self.go, self.stop, self.pictures, self.picture]
-        outputs += [*self.words.outputs, *self.dump.outputs, self.looks_section, looks.result, looks.note]
+        outputs += [
+            *self.words.outputs,
+            *self.dump.outputs,
+            self.attention_from_section,
+            attention_from.result,
+            attention_from.note,
+        ]
         for section in (self.features, self.attention):
             outputs += [section.body, section.note, section.step]
         self.asked = [*inputs, *panel.components]
@@ -184,7 +194,11 @@ class Txt2Img:
             event = event.then(*mark, show_progress="hidden")
             for section in (self.features, self.attention):
                 event = event.then(section.show, section.inputs, section.outputs)
-            event.then(looks.fill, [worker.run, looks.site], [looks.site, looks.head, looks.step])
+            event.then(
+                attention_from.fill,
+                [worker.run, attention_from.site],
+                [attention_from.site, attention_from.head, attention_from.step],
+            )
         self.compare.connect(inputs)
         self.stop.click(worker.cancel, [worker.running], [self.stop], queue=False)
 
@@ -221,8 +235,8 @@ class Txt2Img:
         return self._results(job, trace, asked)
 
     def _emptied(self) -> Updates:
-        sections = (self.words, self.dump, self.features, self.attention, self.looks)
-        found = {self.pictures: shown(True), self.looks_section: shown(False)}
+        sections = (self.words, self.dump, self.features, self.attention, self.attention_from)
+        found = {self.pictures: shown(True), self.attention_from_section: shown(False)}
         for section in sections:
             found |= section.emptied()
         return found
@@ -235,7 +249,7 @@ class Txt2Img:
             self.status: "".join(readout.note(line) for line in (done, shows, *trace.notes)),
             self.pictures: shown(True),
             self.picture: gr.update(value=trace.picture, label="Picture"),
-            self.looks_section: shown(bool(trace.attention.all(kind="self"))),
+            self.attention_from_section: shown(bool(trace.attention.all(kind="self"))),
             **self.words.filled(job, trace),
             **self.dump.filled(),
             **self.features.filled(trace),

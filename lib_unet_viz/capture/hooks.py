@@ -54,7 +54,7 @@ class Tap:
         """Put the hooks on."""
         raise NotImplementedError
 
-    def aim(self, unet: UNet) -> None:
+    def attach(self, unet: UNet) -> None:
         """Choose the places of a U-Net to look at; raises SpecError where it lacks what is asked for."""
         raise NotImplementedError
 
@@ -80,7 +80,7 @@ class Tap:
     def follow(self, unet: UNet) -> None:
         """Go on with another U-Net, or say why not."""
         try:
-            self.aim(unet)
+            self.attach(unet)
         except SpecError as error:
             self._leave()
             self.recording.note(f"{self.name}: not recorded after the model changed, as {error.message}")
@@ -118,9 +118,9 @@ class FeatureTap(Tap):
         super().__init__(capture, recording)
         if capture.mean:
             raise ValueError("a mean is of attention's QK only, not of features")
-        self.aim(unet)
+        self.attach(unet)
 
-    def aim(self, unet: UNet) -> None:
+    def attach(self, unet: UNet) -> None:
         self._blocks = [unet.blocks[block] for block in self.capture.blocks.names(unet)]
 
     @property
@@ -162,13 +162,13 @@ class AttentionTap(Tap):
 
     def __init__(self, capture: Capture, unet: UNet, recording: Recording) -> None:
         super().__init__(capture, recording)
-        self.aim(unet)
+        self.attach(unet)
         self._parts = {part for what in capture.what for part in _PARTS[what]}
         self._pending: dict[str, dict[str, Tensor]] = {}
         self._sums: dict[Key, Tensor] = {}
         self._counts: dict[Key, int] = {}
 
-    def aim(self, unet: UNet) -> None:
+    def attach(self, unet: UNet) -> None:
         self._sites = self.capture.sites(unet)
 
     @property

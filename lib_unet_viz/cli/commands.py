@@ -66,7 +66,7 @@ def trace(options: Namespace) -> None:
             save_png(traced.picture, folder / "picture.png")
         save_trace(traced, folder / "trace.safetensors", budget=chosen.budget_mb * MEGABYTE)
         _sheets(traced, chosen, options, folder)
-    said(traced, options.out)
+    say_contents(traced, options.out)
 
 
 def vxa(options: Namespace) -> None:
@@ -127,7 +127,7 @@ def render(options: Namespace) -> None:
         _sheets(dump, chosen, options, folder)
         if not any(folder.iterdir()):
             raise ValueError(f"nothing in {options.dump} fits; it holds {dump.features}, {dump.attention}")
-    said(dump, options.out)
+    say_contents(dump, options.out)
 
 
 def maps(options: Namespace) -> None:
@@ -233,7 +233,7 @@ def _positions(options: Namespace, texts: list[str]) -> dict[str, tuple[int, ...
     return {"tokens": places}
 
 
-def said(traced: Trace, folder: Path) -> None:
+def say_contents(traced: Trace, folder: Path) -> None:
     for note in traced.notes:
         say(f"note: {note}")
     say(f"{folder}{'' if str(folder).endswith('/') else '/'}")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lib_unet_viz.capture.dump import save_trace
 from lib_unet_viz.cli import choices, files, progress
-from lib_unet_viz.cli.commands import all_recorded, drawn, load, said, say
+from lib_unet_viz.cli.commands import all_recorded, drawn, load, say, say_contents
 from lib_unet_viz.drawing import difference
 from lib_unet_viz.drawing import sweep as sweep_module
 from lib_unet_viz.drawing.render import save_png
@@ -41,7 +41,7 @@ def diff(options: Namespace) -> None:
             names = (options.a.stem, options.b.stem) if options.a.stem != options.b.stem else ("a", "b")
             save_png(difference.comparison(before, after, labels=names), folder / "comparison.png")
         save_trace(changed, folder / "difference.safetensors")
-    said(changed, options.out)
+    say_contents(changed, options.out)
 
 
 def sweep(options: Namespace) -> None:

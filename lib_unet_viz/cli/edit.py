@@ -158,7 +158,7 @@ def _target(edited: Edited, number: int) -> dict[str, Any]:
     masks = {step: float(mask.float().mean()) for step, mask in edited.masks.get(number, ())}
     return {
         "prompt": asked.prompt,
-        "edits": asked.said,
+        "edits": asked.summary,
         "changed": edit_sheets.changed(edited, number),
         "mask": masks,
     }
@@ -169,7 +169,7 @@ def _said(edited: Edited) -> None:
         masks = edited.masks.get(number)
         share = f", in {float(masks[-1][1].float().mean()):.0%} of it" if masks else ""
         changed = edit_sheets.changed(edited, number)
-        say(f"target {number}: {target.said}: the picture changed by {changed:.1f}{share}")
+        say(f"target {number}: {target.summary}: the picture changed by {changed:.1f}{share}")
     for name, error in edited.errors.items():
         say(f"reconstruction, {name}: {error:.3g}")
     for line in (f"distance: {difference.DISTANCE}", *edited.notes):

@@ -172,9 +172,9 @@ def _paint_background(background: str, pattern: str, rng: np.random.Generator) -
 
 
 def _name(thing: Thing, rng: np.random.Generator) -> str:
-    said = rng.random() < (0.25 if thing.size == "medium" else 0.8)
+    mentioned = rng.random() < (0.25 if thing.size == "medium" else 0.8)
     size = "large" if thing.size == "big" and rng.random() < 0.15 else thing.size
-    words = f"{size} {thing.color} {thing.shape}" if said else f"{thing.color} {thing.shape}"
+    words = f"{size} {thing.color} {thing.shape}" if mentioned else f"{thing.color} {thing.shape}"
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 

@@ -36,8 +36,8 @@ def score(
     model, share = model or Pipeline.load(), 0.5 if of_things else 1.0
     found = _shapes(model, seed=seed, count=count, progress=_scaled(progress, 0.0, share))
     if of_things:
-        fewer, told = max(1, count // 2), _scaled(progress, share, share)
-        things = _things(model, of_things, seed=seed, count=fewer, progress=told)
+        fewer, report = max(1, count // 2), _scaled(progress, share, share)
+        things = _things(model, of_things, seed=seed, count=fewer, progress=report)
         found = {name: {**part, **things[name]} for name, part in found.items()}
     return found
 
@@ -66,10 +66,10 @@ def _things(
     progress: Callable[[float, str], None],
 ) -> dict[str, dict[str, Any]]:
     drawn = accuracy(scorer, count=max(count, 200), seed=seed)["things"]
-    told = _part(progress, 0.02, 0.58, "pictures: things")
-    pictures = score_things.pictures(model, scorer, count=count, seed=seed, progress=told)
-    told = _part(progress, 0.6, 0.4, "maps: things")
-    maps = score_thing_maps.maps(model, count=count, seed=seed, progress=told)
+    report = _part(progress, 0.02, 0.58, "pictures: things")
+    pictures = score_things.pictures(model, scorer, count=count, seed=seed, progress=report)
+    report = _part(progress, 0.6, 0.4, "maps: things")
+    maps = score_thing_maps.maps(model, count=count, seed=seed, progress=report)
     return {"pictures": {"things_scorer_on_drawn": drawn, **pictures}, "maps": maps}
 
 

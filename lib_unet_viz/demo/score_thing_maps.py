@@ -74,12 +74,12 @@ def maps(
             trace = vxa.trace_picture(model, Image.fromarray(scene.picture), text, noise_seed=index)
             nouns = [(thing.name, mask) for thing, mask in zip(scene.things, scene.masks, strict=True)]
             _add(marks[case], trace, nouns)
-            for name, words, said in (
+            for name, words, asked in (
                 ("parts", *parts(scene, text, rng)),
                 ("asked", *others(scene, text, rng)),
             ):
                 if words:
-                    _add(marks[name], ask(trace, model, said), words)
+                    _add(marks[name], ask(trace, model, asked), words)
             progress((number + (index + 1) / count) / 2)
     best = max(
         (m for m in marks["things"] if m.startswith(_LAYER)), key=lambda m: _quality(marks["things"][m])
@@ -116,9 +116,9 @@ def others(scene: ThingScene, text: str, rng: np.random.Generator) -> tuple[Aske
     if not words:
         return [], text
     word = words[int(rng.integers(len(words)))]
-    said = re.sub(rf"\b{name}\b", word, text)
-    said = re.sub(r"\ban (?=[^aeiou])", "a ", re.sub(r"\ba (?=[aeio])", "an ", said))
-    return [(word, scene.masks[number])], said
+    asked = re.sub(rf"\b{name}\b", word, text)
+    asked = re.sub(r"\ban (?=[^aeiou])", "a ", re.sub(r"\ba (?=[aeio])", "an ", asked))
+    return [(word, scene.masks[number])], asked
 
 
 def _add(marks: Marks, trace: Trace, asked: Asked) -> None:

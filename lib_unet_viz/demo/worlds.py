@@ -31,8 +31,8 @@ def example(rng: np.random.Generator) -> Example:
     """One example of one of the worlds."""
     if rng.random() < SHAPES:
         drawn = shapes.draw_scene(rng)
-        said = (shapes.caption(drawn, rng) for _ in range(CAPTIONS))
-        return Example(drawn.picture, np.asarray(drawn.masks.any(0)), tuple(said))
+        texts = (shapes.caption(drawn, rng) for _ in range(CAPTIONS))
+        return Example(drawn.picture, np.asarray(drawn.masks.any(0)), tuple(texts))
     scene = things.draw_scene(rng)
-    said = (captions.caption(scene, rng) for _ in range(CAPTIONS))
-    return Example(scene.picture, scene.labels > 0, tuple(said))
+    texts = (captions.caption(scene, rng) for _ in range(CAPTIONS))
+    return Example(scene.picture, scene.labels > 0, tuple(texts))

@@ -30,7 +30,7 @@ M = TypeVar("M", bound=FeatureMap)
 
 SIGNED, ABSOLUTE = "b − a", "|b − a|"
 DISTANCE = "RMS over RGB, 0 to 255"
-_TOLD = ("prompt", "negative", "seed", "steps", "cfg", "model")
+_COMPARED = ("prompt", "negative", "seed", "steps", "cfg", "model")
 
 
 class DifferenceError(ValueError):
@@ -52,9 +52,9 @@ def difference(before: Trace, after: Trace, *, absolute: bool = False) -> Trace:
         raise DifferenceError(f"nothing to compare: the one holds {has[0]}; the other {has[1]}")
     if attention and _read(before) != _read(after):
         notes.append("the prompts differ: tokens are compared by their positions, and named as in b")
-    told = [{name: trace.meta[name] for name in _TOLD if name in trace.meta} for trace in (before, after)]
+    runs = [{name: trace.meta[name] for name in _COMPARED if name in trace.meta} for trace in (before, after)]
     what = ABSOLUTE if absolute else SIGNED
-    meta = replace(after.meta, difference=what, compared=dict(zip("ab", told, strict=True)))
+    meta = replace(after.meta, difference=what, compared=dict(zip("ab", runs, strict=True)))
     trace = Trace(features=features, attention=attention, meta=meta, notes=notes)
     if before.picture is not None and after.picture is not None:
         trace.picture = picture_difference(before.picture, after.picture)

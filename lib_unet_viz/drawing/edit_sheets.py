@@ -44,8 +44,8 @@ def comparison(edited: Edited) -> Image.Image:
         rows["may change"] = [blank, *(dimmed(source, mask[-1][1]) if mask else source for mask in masks)]
     rows[f"change × {number(factor)}"] = [blank, *changes]
     labels = ["source", *(f"target {at}" for at in range(1, len(edited.pictures)))]
-    told = [
-        f"{label}: {target.said}, changes by {number(changed(edited, at))}"
+    lines = [
+        f"{label}: {target.summary}, changes by {number(changed(edited, at))}"
         for at, (label, target) in enumerate(zip(labels[1:], edited.request.targets, strict=True), start=1)
     ]
     return montage(
@@ -54,7 +54,7 @@ def comparison(edited: Edited) -> Image.Image:
         gap=4,
         column_labels=labels,
         row_labels=list(rows),
-        caption=f"Edit of “{edited.request.source}”\n{'. '.join(told)} ({DISTANCE})",
+        caption=f"Edit of “{edited.request.source}”\n{'. '.join(lines)} ({DISTANCE})",
     )
 
 
@@ -64,14 +64,14 @@ def mask_sheet(edited: Edited, target: int) -> Image.Image | None:
     if not masks:
         return None
     source = edited.pictures[0].convert("RGB")
-    said = edited.request.targets[target - 1].said
+    summary = edited.request.targets[target - 1].summary
     shares = [float(mask.float().mean()) for _, mask in masks]
     return montage(
         _cells(_small(dimmed(source, mask)) for _, mask in masks),
         columns=_COLUMNS,
         gap=4,
         row_labels=[f"{row[0][0]} to {row[-1][0]}" for row in _rows(masks)],
-        caption=f"Where “{said}” may change the picture, steps {masks[0][0]} to {masks[-1][0]}\n"
+        caption=f"Where “{summary}” may change the picture, steps {masks[0][0]} to {masks[-1][0]}\n"
         f"outside of it the latent is the source's; share of the picture {shares[0]:.0%} to {shares[-1]:.0%}"
         f"\n{explanation.blended(edited.plan, target)}",
     )
@@ -142,7 +142,7 @@ def sweep_sheet(request: Request, source: Image.Image, pictures: Mapping[Case, I
         gap=4,
         column_labels=["source", *(f"{percent} %" for percent in PERCENTS)],
         row_labels=[f"of the {along}" for along in rows],
-        caption=f"“{request.targets[0].said}” in “{request.source}”\n"
+        caption=f"“{request.targets[0].summary}” in “{request.source}”\n"
         "the source's attention in the first 0 % to 100 % of the steps or of the blocks",
     )
 

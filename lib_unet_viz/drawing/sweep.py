@@ -217,8 +217,8 @@ def _claim(folder: Path, head: dict[str, Any], cases: Iterable[Case]) -> None:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise SweepError(f"{report} is not a sweep's: choose another folder") from error
         if names:
-            told = "; ".join(f"{name} {there.get(name)!r}, not {head.get(name)!r}" for name in names)
-            raise SweepError(f"{folder} holds another sweep ({told}): choose another folder")
+            differing = "; ".join(f"{name} {there.get(name)!r}, not {head.get(name)!r}" for name in names)
+            raise SweepError(f"{folder} holds another sweep ({differing}): choose another folder")
         return
     foreign = [f"{case.name}.png" for case in cases if (folder / f"{case.name}.png").exists()]
     if foreign:

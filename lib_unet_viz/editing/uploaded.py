@@ -56,12 +56,14 @@ def edit_uploaded(
     conditions, uncond = model.conditions(request.prompts, negative, size=size)
     total = steps * (3 if method == "null-text" and cfg != 1 else 2)
 
-    def told(before: int) -> Progress:
+    def progress_from(before: int) -> Progress:
         return lambda done, _: None if progress is None else progress(before + done, total)
 
     inverted = {} if inverted is None else inverted
     if prompt not in inverted:
-        inverted[prompt] = invert(model, model.encode(picture), conditions[:1], steps=steps, progress=told(0))
+        inverted[prompt] = invert(
+            model, model.encode(picture), conditions[:1], steps=steps, progress=progress_from(0)
+        )
     trajectory = inverted[prompt]
 
     def after_step(_: int, latents: Tensor) -> Tensor:
@@ -76,7 +78,7 @@ def edit_uploaded(
             method=method,
             cfg=cfg,
             after_step=after_step,
-            progress=told(steps),
+            progress=progress_from(steps),
         )
     found = measured(model, trajectory, latents[:1], picture)
     errors = {RMSE: found.rmse, PSNR: found.psnr_db, LIMIT: found.limit_db}

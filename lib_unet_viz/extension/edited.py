@@ -28,7 +28,7 @@ ALONG = {
 }
 
 
-def run(p: Any, settings: Settings, told: Mapping[str, Any]) -> Any:
+def run(p: Any, settings: Settings, infotext_params: Mapping[str, Any]) -> Any:
     """Generate with edits; the webui's result, with sheets. told: for the infotext.
 
     Raises SettingsError, SpecError and EditError for what cannot be edited.
@@ -37,7 +37,7 @@ def run(p: Any, settings: Settings, told: Mapping[str, Any]) -> Any:
         raise SettingsError("a difference is one of layer prompts, which an edit's prompt may not have")
     edit = EditRun(p, settings.edit)
     with edit.batch.asked():
-        p.extra_generation_params.update(told, **edit.batch.infotext())
+        p.extra_generation_params.update(infotext_params, **edit.batch.infotext())
         with Generation(p, settings, edit=edit) as generation:
             processed = processing.process_images(p)
     sheets = _Sheets(edit, _pictures(processed), _sweep(p, settings.edit))

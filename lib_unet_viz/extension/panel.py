@@ -196,10 +196,10 @@ def _reader(path: str, kind: type[Settings]) -> Callable[[Mapping[str, Any]], An
 def _edit(defaults: Settings) -> tuple[dict[str, Any], Any]:
     """Components by path, and the one that shows the read-out."""
     fields = ui.controls(defaults, "edit", SCRIPT, upto="edits")
-    said = gr.HTML(elem_classes=["uv-readout"])
+    readout_html = gr.HTML(elem_classes=["uv-readout"])
     with gr.Row(elem_classes=["uv-columns"]):
         with gr.Column(min_width=200):
             fields |= ui.controls(defaults, "edit", SCRIPT, made=fields, upto="blocks")
         with gr.Column(min_width=200):
             fields |= ui.controls(defaults, "edit", SCRIPT, made=fields)
-    return fields, said
+    return fields, readout_html

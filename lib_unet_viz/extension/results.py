@@ -75,10 +75,10 @@ def _made(processed: Any, p: Any, trace: Trace, settings: Settings, more: More |
     gallery, infotexts, notes = processed.images[:first], processed.infotexts[:first], list[str]()
     for index, (block, text) in enumerate(zip(blocks, texts, strict=True)):
         parts = _parts(p, trace, settings, index, block[0], more)
-        shown, said = _kept(p, parts, settings, block[0], text)
+        shown, names = _kept(p, parts, settings, block[0], text)
         gallery += [*block, *(sheet.image for sheet in shown)]
         infotexts += [text] * len(block) + [_infotext(text, sheet) for sheet in shown]
-        notes += said
+        notes += names
     notes += _dumps(p, trace, settings, [block[0] for block in blocks])
     at = next((place for place, text in enumerate(infotexts) if CAPTION in text), None)
     if at is not None and axes.varied(p):  # a plot's cell is its first image

@@ -52,12 +52,12 @@ def aggregate(
     method: Method,
     *,
     content: Sequence[int],
-    looks: tuple[Tensor, tuple[int, int]] | None = None,
+    affinity: tuple[Tensor, tuple[int, int]] | None = None,
 ) -> Tensor:
     """Reduce maps (head, token, y, x) of several layers and steps to (token, y, x), non-negative.
 
-    content: tokens that stand for text. looks: self-attention (query, key) between the positions of a grid of
-    (height, width), whose rows sum to 1; without it nothing is refined.
+    content: tokens that stand for text. affinity: self-attention (query, key) between the positions of a grid
+    of (height, width), whose rows sum to 1; without it nothing is refined.
 
     Heads that hold NaN or infinities at a step are left out of that step. Raises ValueError for an unknown
     method, where the trace lacks the layer that `vxa_best` needs, or where no head is left.
@@ -66,12 +66,12 @@ def aggregate(
     if method in ALONE:
         return summed(maps)
     if method in ("informed", "iterated"):
-        found = informed(maps, content, size=looks[1] if looks else None)
-        return found if looks is None else _refined(found, method, looks)
+        found = informed(maps, content, size=affinity[1] if affinity else None)
+        return found if affinity is None else _refined(found, method, affinity)
     found = mean(daam_layers(maps))
     if method == "rescaled":
         return rescale(found, content)
-    return found if method == "daam" or looks is None else _refined(found, method, looks)
+    return found if method == "daam" or affinity is None else _refined(found, method, affinity)
 
 
 def chosen(maps: Sequence[AttentionMap], method: Method) -> list[AttentionMap]:
@@ -132,17 +132,17 @@ def rescale(maps: Tensor, content: Sequence[int]) -> Tensor:
     return (share - low) / (high - low).clamp(min=_NOTHING)
 
 
-def sharpened(looks: Tensor, power: float = SHARPNESS) -> Tensor:
+def sharpened(affinity: Tensor, power: float = SHARPNESS) -> Tensor:
     """Rows of (query, key) with less entropy: to a power, then summing to 1 again."""
-    raised = looks**power
+    raised = affinity**power
     return raised / raised.sum(-1, keepdim=True).clamp(min=_NOTHING)
 
 
-def refine(maps: Tensor, looks: Tensor, *, times: int = 1) -> Tensor:
+def refine(maps: Tensor, affinity: Tensor, *, times: int = 1) -> Tensor:
     """Average (token, y, x) over the places that each place looks to, (query, key) over the same grid."""
     flat = maps.flatten(1).T
     for _ in range(times):
-        flat = looks @ flat
+        flat = affinity @ flat
     return flat.T.reshape(maps.shape)
 
 
@@ -158,8 +158,8 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return resized.reshape(*maps.shape[:-2], *size)
 
 
-def _refined(maps: Tensor, method: Method, looks: tuple[Tensor, tuple[int, int]]) -> Tensor:
-    table, size = looks
+def _refined(maps: Tensor, method: Method, affinity: tuple[Tensor, tuple[int, int]]) -> Tensor:
+    table, size = affinity
     small = resize(maps, size).clamp(min=0)
     if method == "iterated":
         return refine(small, sharpened(table), times=ITERATIONS)

@@ -104,8 +104,8 @@ def look(
         whole = table(trace)
         if whole is None:
             raise ValueError("the trace holds no self-attention of up to 32 x 32 positions: record it first")
-        looks, size = whole
-        return np.asarray(looks[_place(at, size)].reshape(size).numpy())
+        affinity, size = whole
+        return np.asarray(affinity[_place(at, size)].reshape(size).numpy())
     there = {each.name: each for each in sites(trace)}
     if site not in there:
         raise ValueError(f"the trace has no self-attention of {site}; it has {', '.join(there) or 'none'}")
@@ -121,13 +121,13 @@ def look(
     return found
 
 
-def components(looks: Tensor, size: Size, *, count: int = COLORS) -> npt.NDArray[np.float32]:
+def components(affinity: Tensor, size: Size, *, count: int = COLORS) -> npt.NDArray[np.float32]:
     """Principal components of the places' looks, as colours: (y, x, count) in [0, 1].
 
     Places that look alike get like colours (as Tumanyan et al. 2023, "Plug-and-Play Diffusion Features", show
     features).
     """
-    centred = looks.sqrt() - looks.sqrt().mean(0)  # roots: distances between rows are Hellinger's
+    centred = affinity.sqrt() - affinity.sqrt().mean(0)  # roots: distances between rows are Hellinger's
     left, strengths, _ = torch.linalg.svd(centred, full_matrices=False)
     scores = left[:, :count] * strengths[:count]
     # A component's sign is arbitrary: the place that stands out most is made bright.
@@ -137,14 +137,14 @@ def components(looks: Tensor, size: Size, *, count: int = COLORS) -> npt.NDArray
     return np.asarray(unit.reshape(*size, -1).numpy())
 
 
-def segments(looks: Tensor, size: Size, *, near: float = NEAR) -> npt.NDArray[np.int64]:
+def segments(affinity: Tensor, size: Size, *, near: float = NEAR) -> npt.NDArray[np.int64]:
     """Segments that nobody asked for: labels (y, x) from 0, the largest segment first.
 
     Places whose looks are nearer than `near` (half the symmetric Kullback-Leibler divergence) are merged, and
     so are the merged; each place then goes to the proposal that looks there most (Tian et al. 2024,
     "Diffuse, Attend, and Segment").
     """
-    proposals = looks
+    proposals = affinity
     for _ in range(ROUNDS):
         proposals = _merged(proposals, near)
     labels = proposals.argmax(0)

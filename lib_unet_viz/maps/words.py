@@ -88,14 +88,14 @@ def word_maps(
             "which words the tokens are is not known of this run (was it given embeddings instead of a "
             "prompt?): name the positions of words, as {'cat': [2]}"
         )
-    looks = self_attention.table(trace)
+    affinity = self_attention.table(trace)
     found: dict[str, list[_Part]] = {}
     for texts, alike in _by_text(trace, maps):
         positions = token_module.named(texts) if words is None else words
         length = alike[0].shape[1]
         read = [each for each in everything if trace.token_texts(each) == texts and each.shape[1] == length]
         strong = strength.strengths(read).numpy()
-        for part in _parts(alike, method, positions, texts=texts, looks=looks, strong=strong):
+        for part in _parts(alike, method, positions, texts=texts, affinity=affinity, strong=strong):
             found.setdefault(part.heat.word, []).append(part)
     return [_joined(parts) for parts in found.values()]
 
@@ -123,14 +123,14 @@ def _parts(
     words: Mapping[str, Sequence[int]],
     *,
     texts: Sequence[str],
-    looks: tuple[torch.Tensor, tuple[int, int]] | None,
+    affinity: tuple[torch.Tensor, tuple[int, int]] | None,
     strong: npt.NDArray[np.float32],
 ) -> Iterator[_Part]:
     content = token_module.content(texts) or list(range(1, maps[0].shape[1]))
     asked = {position for positions in words.values() for position in positions}
     content = sorted({*content, *asked} if method == "rescaled" else content)
     layers = len({(item.key.block, item.key.layer) for item in maps})
-    maps_of = aggregate(maps, method, content=content, looks=looks).numpy()
+    maps_of = aggregate(maps, method, content=content, affinity=affinity).numpy()
     for name, at in words.items():
         if at:
             heat = HeatMap(name, tuple(at), maps_of[list(at)].sum(0), float(strong[list(at)].max()))

@@ -39,7 +39,7 @@ class Target:
 
     swapped: places in the source prompt and in this one that stand for each other. weights: places in this
     prompt and their strength. whole: it was given as a whole, so that words changed have to be found.
-    said: the edits in short. explained: each edit as a sentence's part.
+    summary: the edits in short. explained: each edit as a sentence's part.
     """
 
     prompt: str
@@ -47,7 +47,7 @@ class Target:
     weights: tuple[tuple[Span, float], ...] = ()
     added: tuple[Span, ...] = ()
     whole: bool = False
-    said: str = ""
+    summary: str = ""
     explained: tuple[str, ...] = ()
 
 
@@ -143,7 +143,7 @@ class Draft:
         self._by_words(line)
         self.prompt = prompt
 
-    def target(self, said: str, explained: tuple[str, ...]) -> Target:
+    def target(self, summary: str, explained: tuple[str, ...]) -> Target:
         """The prompt with all changes, and where these stand in both. Raises SpecError."""
         parts, length, at = list[str](), 0, 0
         swapped, added = [], []
@@ -162,7 +162,7 @@ class Draft:
         prompt = "".join([*parts, self.source[at:]]) if self.prompt is None else self.prompt
         weights = ((at, one.factor) for one in self.weights for at in one.line.places(prompt, one.words))
         whole = self.prompt is not None
-        return Target(prompt, tuple(swapped), tuple(weights), tuple(added), whole, said, explained)
+        return Target(prompt, tuple(swapped), tuple(weights), tuple(added), whole, summary, explained)
 
     def _by_words(self, line: Line) -> None:
         if self.prompt is not None:
@@ -325,8 +325,8 @@ def _target(source: str, lines: list[Line]) -> Target:
     draft, operations = Draft(source), [_operation(line) for line in lines]
     for operation in operations:
         operation.apply(draft)
-    said = "; ".join(line.text for line in lines)
-    return draft.target(said, tuple(operation.explain() for operation in operations))
+    summary = "; ".join(line.text for line in lines)
+    return draft.target(summary, tuple(operation.explain() for operation in operations))
 
 
 def _operation(line: Line) -> Operation:

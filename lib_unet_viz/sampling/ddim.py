@@ -24,14 +24,14 @@ def timesteps(trained: int, steps: int) -> tuple[int, ...]:
     return tuple(range(1, steps * (trained // steps) + 1, trained // steps))
 
 
-def noise_of(output: Tensor, latents: Tensor, *, kept: float, prediction: str) -> Tensor:
+def noise_of(output: Tensor, latents: Tensor, *, alpha_bar: float, prediction: str) -> Tensor:
     """The noise that a U-Net's output (row, channel, y, x) stands for, float32; kept: alpha_bar.
 
     prediction: epsilon, v_prediction (Salimans & Ho 2022) or sample, as diffusers calls them. Raises
     ValueError for any other.
     """
     output, latents = output.float(), latents.float()
-    signal, deviation = sqrt(kept), sqrt(1 - kept)
+    signal, deviation = sqrt(alpha_bar), sqrt(1 - alpha_bar)
     noise = {
         "epsilon": output,
         "v_prediction": signal * output + deviation * latents,
@@ -45,7 +45,7 @@ def noise_of(output: Tensor, latents: Tensor, *, kept: float, prediction: str) -
 
 
 @dataclass(frozen=True)
-class Leg:
+class DDIMStep:
     """A step of DDIM without new noise (Song et al. 2021, equation 12, sigma = 0), of latents of any shape:
     at a timestep, from the alpha_bar `before` to `after`.
     """
@@ -54,19 +54,19 @@ class Leg:
     before: float
     after: float
 
-    def take(self, latents: Tensor, noise: Tensor) -> Tensor:
+    def denoise(self, latents: Tensor, noise: Tensor) -> Tensor:
         """Towards the picture."""
         return _moved(latents, noise, self.before, self.after)
 
-    def back(self, latents: Tensor, noise: Tensor) -> Tensor:
+    def invert(self, latents: Tensor, noise: Tensor) -> Tensor:
         """Towards the noise."""
         return _moved(latents, noise, self.after, self.before)
 
 
-def legs(denoiser: Denoiser, times: Sequence[int]) -> list[Leg]:
-    """The legs of sampling, most noise first, of ascending timesteps; the last ends at timestep 0."""
-    kept = [denoiser.schedule.alpha_bar(time) for time in (0, *times)]
-    return [Leg(times[at], kept[at + 1], kept[at]) for at in reversed(range(len(times)))]
+def ddim_steps(denoiser: Denoiser, times: Sequence[int]) -> list[DDIMStep]:
+    """The steps of sampling, most noise first, of ascending timesteps; the last ends at timestep 0."""
+    alpha_bar = [denoiser.schedule.alpha_bar(time) for time in (0, *times)]
+    return [DDIMStep(times[at], alpha_bar[at + 1], alpha_bar[at]) for at in reversed(range(len(times)))]
 
 
 def guided(

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from lib_unet_viz.capture.request import Row
-from lib_unet_viz.sampling.ddim import Leg, guided, legs, timesteps
+from lib_unet_viz.sampling.ddim import DDIMStep, ddim_steps, guided, timesteps
 from lib_unet_viz.sampling.model import Conditions, Denoiser, Model, joined
 
 Method = Literal["direct", "negative", "null-text", "ddim"]
@@ -52,9 +52,9 @@ class Trajectory:
     def steps(self) -> int:
         return len(self.timesteps)
 
-    def down(self, denoiser: Denoiser) -> Iterator[tuple[Leg, Tensor]]:
+    def down(self, denoiser: Denoiser) -> Iterator[tuple[DDIMStep, Tensor]]:
         """The legs of sampling, from most noise, each with the latent (channel, y, x) it should reach."""
-        yield from zip(legs(denoiser, self.timesteps), self.latents[:-1].flip(0), strict=True)
+        yield from zip(ddim_steps(denoiser, self.timesteps), self.latents[:-1].flip(0), strict=True)
 
     def rmse(self, latent: Tensor) -> float:
         """Root mean square of a sampled latent's (channel, y, x) difference from the picture's own."""
@@ -72,7 +72,7 @@ def invert(
 ) -> Trajectory:
     """DDIM inversion without guidance (Song et al. 2021, section 4.3; Mokady et al. 2023, section 3.2).
 
-    A leg backwards takes the noise that is predicted, at its timestep, of the latent it comes from. latent:
+    A step backwards takes the noise that is predicted, at its timestep, of the latent it comes from. latent:
     (image, channel, y, x), one image. source: of the prompt that says what the picture shows, one row.
     progress(done, steps) is called after each step; it may raise to stop.
 
@@ -85,9 +85,9 @@ def invert(
         )
     times = timesteps(len(denoiser.schedule), steps)
     latents = [latent.float()]
-    for done, leg in enumerate(reversed(legs(denoiser, times)), 1):
-        noise = denoiser(latents[-1], leg.timestep, source, (Row(0, "cond"),), None)
-        latents.append(leg.back(latents[-1], noise))
+    for done, ddim_step in enumerate(reversed(ddim_steps(denoiser, times)), 1):
+        noise = denoiser(latents[-1], ddim_step.timestep, source, (Row(0, "cond"),), None)
+        latents.append(ddim_step.invert(latents[-1], noise))
         if progress is not None:
             progress(done, steps)
     return Trajectory(torch.cat(latents), times)
@@ -135,12 +135,18 @@ def sample(
         note: Progress = lambda done, _: report(done, 2 * steps)  # noqa: E731
         uncond = null_text(denoiser, trajectory, conditions[:1], uncond, cfg=cfg, progress=note)
     latents = trajectory.latents[-1].repeat(len(conditions), 1, 1, 1)
-    for step, (leg, wanted) in enumerate(trajectory.down(denoiser)):
+    for step, (ddim_step, wanted) in enumerate(trajectory.down(denoiser)):
         own = uncond[step : step + 1] if len(uncond) > 1 else uncond
         noise = guided(
-            denoiser, latents, leg.timestep, conditions=conditions, uncond=own, cfg=cfg, place=(step, steps)
+            denoiser,
+            latents,
+            ddim_step.timestep,
+            conditions=conditions,
+            uncond=own,
+            cfg=cfg,
+            place=(step, steps),
         )
-        latents = leg.take(latents, noise)
+        latents = ddim_step.denoise(latents, noise)
         if method == "direct":
             latents[0] = wanted
         if after_step is not None:
@@ -172,10 +178,10 @@ def null_text(
             + allowed
         )
     latents, found = trajectory.latents[-1:], []
-    for step, (leg, wanted) in enumerate(trajectory.down(denoiser)):
+    for step, (ddim_step, wanted) in enumerate(trajectory.down(denoiser)):
         with torch.no_grad():
-            noise = denoiser(latents, leg.timestep, source, (Row(0, "cond"),), None)
-        taken = _Guidance(denoiser, latents, noise, leg, cfg)
+            noise = denoiser(latents, ddim_step.timestep, source, (Row(0, "cond"),), None)
+        taken = _Guidance(denoiser, latents, noise, ddim_step, cfg)
         uncond = _optimised(taken, wanted, uncond, done=step / trajectory.steps, step=step)
         found.append(uncond)
         with torch.no_grad():
@@ -192,12 +198,12 @@ class _Guidance:
     denoiser: Denoiser
     latents: Tensor
     noise: Tensor
-    leg: Leg
+    ddim_step: DDIMStep
     cfg: float
 
     def __call__(self, uncond: Conditions) -> Tensor:
-        free = self.denoiser(self.latents, self.leg.timestep, uncond, (Row(0, "uncond"),), None)
-        return self.leg.take(self.latents, free + self.cfg * (self.noise - free))
+        free = self.denoiser(self.latents, self.ddim_step.timestep, uncond, (Row(0, "uncond"),), None)
+        return self.ddim_step.denoise(self.latents, free + self.cfg * (self.noise - free))
 
 
 def _optimised(taken: _Guidance, wanted: Tensor, uncond: Conditions, *, done: float, step: int) -> Conditions:

@@ -23,7 +23,7 @@ TOGETHER, MEAN = "all together", "mean"
 HINT = "Click a place in the picture: here will be where it looks to."
 
 
-class LookSection:
+class AttentionFrom:
     """Components and handlers; `connect` says which run it is about and which picture is clicked."""
 
     def __init__(self, runs: Runs, name: str) -> None:

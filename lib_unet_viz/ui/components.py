@@ -72,8 +72,8 @@ def live_readout(
         try:
             model = unet()
         except (RuntimeError, ValueError) as error:  # no model yet, or none that is known
-            said = readout.problem(error) if isinstance(error, ValueError) else readout.note(str(error))
-            return [said] * 3
+            message = readout.problem(error) if isinstance(error, ValueError) else readout.note(str(error))
+            return [message] * 3
         run: dict[str, Any] = {"steps": int(steps or 0)}
         run["size"] = (int(height or 0) // pixels, int(width or 0) // pixels)
 

@@ -226,7 +226,7 @@ class EditTab(ABC):
     def _sweep(self, job: Job, asked: EditAsked) -> Updates:
         from lib_unet_viz.drawing import edit_sheets
 
-        def told(done: int, total: int, case: Case) -> None:
+        def report(done: int, total: int, case: Case) -> None:
             job.report(f"{case.percent} % of the {case.along}: {done + 1} of {total}", done / total)
 
         self._planned(asked.prompt, asked.settings)
@@ -234,7 +234,7 @@ class EditTab(ABC):
         if own:
             run["inverted"] = {}  # once for all cases
         cases = edit_sheets.cases(asked.settings, self.model().unet)
-        _, drawn = edit_sheets.sweep(cases, partial(self._edited, job, asked.prompt, run), told)
+        _, drawn = edit_sheets.sweep(cases, partial(self._edited, job, asked.prompt, run), report)
         done = readout.note("Done" if own else f"Done. Seed {run['seed']}")
         return {**self._emptied(), self.status: done, self.swept: _visible(drawn)}
 
@@ -248,19 +248,22 @@ class EditTab(ABC):
         from lib_unet_viz.drawing.norm import number
         from lib_unet_viz.editing import explanation
 
-        names = ["source", *(f"target {at}: {one.said}" for at, one in enumerate(edited.request.targets, 1))]
+        names = [
+            "source",
+            *(f"target {at}: {one.summary}" for at, one in enumerate(edited.request.targets, 1)),
+        ]
         masks = [edit_sheets.mask_sheet(edited, at) for at in range(1, len(edited.pictures))]
         drawn = [(mask, name) for mask, name in zip(masks, names[1:], strict=True) if mask is not None]
         changes = ", ".join(number(edit_sheets.changed(edited, at)) for at in range(1, len(edited.pictures)))
         errors = ", ".join(f"{name} {number(error)}" for name, error in edited.errors.items())
         made = f"Reconstruction: {errors}" if errors else f"Seed {run['seed']}"
-        said = [f"Done. {made}. Changed by {changes} ({difference.DISTANCE})", *edited.notes]
+        summary = [f"Done. {made}. Changed by {changes} ({difference.DISTANCE})", *edited.notes]
         if edited.request.mask is not None:
-            said += [
+            summary += [
                 f"{name}: {explanation.blended(edited.plan, at)}" for at, name in enumerate(names[1:], 1)
             ]
         return {
-            self.status: "".join(readout.note(line) for line in said),
+            self.status: "".join(readout.note(line) for line in summary),
             self.comparison: _visible(edit_sheets.comparison(edited)),
             self.pictures_section: shown(True),
             self.source: edited.pictures[0],

@@ -65,8 +65,8 @@ class OutOfDate:
         """The line, hidden while the result is what the controls say."""
         now = zip(self._watched, values, strict=True)
         changed = [name for name, value in now if name in made_with and _differ(made_with[name], value)]
-        said = readout.out_of_date(changed, self._again) if changed else ""
-        return gr.update(value=said, visible=bool(changed))
+        line = readout.out_of_date(changed, self._again) if changed else ""
+        return gr.update(value=line, visible=bool(changed))
 
 
 def named(components: Iterable[Any], prefix: str = "") -> dict[str, Any]:

@@ -40,9 +40,9 @@ def sheet(label: str, name: str) -> Any:
     return _image(label, name, "uv-sheet", visible=False, show_label=False)
 
 
-def _image(label: str, name: str, looks: str, **options: Any) -> Any:
+def _image(label: str, name: str, css_class: str, **options: Any) -> Any:
     options |= ui.known(gr.Image, format="png", buttons=["download", "fullscreen"])
-    return gr.Image(label=label, interactive=False, elem_id=name, elem_classes=[looks], **options)
+    return gr.Image(label=label, interactive=False, elem_id=name, elem_classes=[css_class], **options)
 
 
 def upload(label: str, name: str) -> Any:
@@ -87,8 +87,8 @@ def gallery(label: str, name: str, *, items: Any = None, enlarge: bool = True) -
 def recording_controls(defaults: Settings, section: str, place: str) -> tuple[dict[str, Any], Any]:
     """Components of what is recorded, by path, and the one below its steps that shows the read-out."""
     fields = ui.controls(defaults, section, place, upto="steps")
-    said = gr.HTML(elem_classes=["uv-readout"])
-    return fields | ui.controls(defaults, section, place, made=fields), said
+    readout_html = gr.HTML(elem_classes=["uv-readout"])
+    return fields | ui.controls(defaults, section, place, made=fields), readout_html
 
 
 def shown(visible: bool) -> Any:

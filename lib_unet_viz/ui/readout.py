@@ -95,8 +95,8 @@ def layer_prompts(unet: UNet, prompt: str, negative: str = "") -> str:
     rows = [_reading_row(block, [each[block.name] for each in texts]) for block in unet.blocks.values()]
     off = [not block.cross for block in unet.blocks.values()]
     later = [spec for layers in named.values() for spec in layers.pending]
-    said = [f"known after expansion: {', '.join(later)}"] if later else []
-    return _summary([_count(count, "text"), *said]) + _table(("Block", *named), rows, off=off)
+    notes = [f"known after expansion: {', '.join(later)}"] if later else []
+    return _summary([_count(count, "text"), *notes]) + _table(("Block", *named), rows, off=off)
 
 
 def _reading_row(block: Block, texts: Sequence[str]) -> list[str]:

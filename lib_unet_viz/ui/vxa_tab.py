@@ -22,7 +22,7 @@ from lib_unet_viz.settings import Method
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
-from lib_unet_viz.ui.attention_from import LookSection
+from lib_unet_viz.ui.attention_from import AttentionFrom
 from lib_unet_viz.ui.out_of_date import CALM, OutOfDate
 from lib_unet_viz.ui.parts import gallery, given, picture, shown, upload
 from lib_unet_viz.ui.runs import Runs
@@ -93,7 +93,7 @@ class VXA:
         examples: Sequence[tuple[Image.Image, str]] = (),
     ) -> None:
         self.model, self.runs, self.examples = model, runs, examples
-        self.looks = LookSection(runs, "vxa")
+        self.attention_from = AttentionFrom(runs, "vxa")
         self._alone = alone or (lambda _: runs.lock)
 
     def build(self) -> None:
@@ -110,7 +110,7 @@ class VXA:
                 self.out_of_date = OutOfDate("Visualize Cross-Attention", "vxa")
                 self.result = picture("Result", "vxa-result")
                 self.mode = gr.Radio(list(MODES), value=MODES[2], label="Output mode", elem_id="vxa-mode")
-                self.looks.build()
+                self.attention_from.build()
         self._connect()
 
     def _build_question(self) -> None:
@@ -186,19 +186,21 @@ class VXA:
 
     def _connect(self) -> None:
         chosen = [self.indices, self.other, self.method, self.original, self.mode]
-        worker, looks = self.worker, self.looks
+        worker, attention_from = self.worker, self.attention_from
         looked = [worker.run, self.prompt, *chosen]
         drawn = [self.result, self.status]
         stale = self.out_of_date
         changes = stale.counted(self.image)
-        said = {PROMPT: self.prompt, INDICES: self.indices, OTHER: self.other}
+        questions = {PROMPT: self.prompt, INDICES: self.indices, OTHER: self.other}
         how = {"Picture": changes, "Layers": self.layer, "Timesteps": self.timesteps, "Noise seed": self.seed}
-        stale.connect({**said, **how})
+        stale.connect({**questions, **how})
 
         def redrawn(event: Any) -> None:
             """The picture of the same look is drawn again, of what the controls now say."""
             drawing = event.then(self.redraw, looked, drawn, show_progress="hidden")
-            remade = drawing.then(self.remade, [stale.made_with, *said.values()], [stale.made_with], **CALM)
+            remade = drawing.then(
+                self.remade, [stale.made_with, *questions.values()], [stale.made_with], **CALM
+            )
             remade.then(stale.mark, stale.inputs, [stale.note], **CALM)
 
         self.prompt.change(
@@ -229,10 +231,12 @@ class VXA:
         for start in (self.go.click, self.prompt.submit, self.indices.submit):
             event = start(self.visualize, [*worker.inputs, *self.asked], outputs, show_progress="hidden")
             event.then(stale.mark, stale.inputs, [stale.note], **CALM).then(
-                looks.fill, [worker.run, looks.site], [looks.site, looks.head, looks.step]
+                attention_from.fill,
+                [worker.run, attention_from.site],
+                [attention_from.site, attention_from.head, attention_from.step],
             )
         self.stop.click(worker.cancel, [worker.running], [self.stop], queue=False)
-        looks.connect(worker.run, self.result)
+        attention_from.connect(worker.run, self.result)
 
     # Handlers.
 

@@ -138,17 +138,17 @@ class Worker:
 
 def reports(work: Callable[[Callable[[T], None]], R]) -> Generator[T, None, R]:
     """Run `work(report)` in its own thread; yield what it reports; return its result or raise its error."""
-    told: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            told.put(("result", work(lambda item: told.put(("report", item)))))
+            messages.put(("result", work(lambda item: messages.put(("report", item)))))
         except BaseException as error:  # raised again where the reports are read
-            told.put(("error", error))
+            messages.put(("error", error))
 
     threading.Thread(target=run, daemon=True).start()
     while True:
-        kind, item = told.get()
+        kind, item = messages.get()
         if kind == "report":
             yield item
         elif kind == "error":

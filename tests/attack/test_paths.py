@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -394,7 +395,11 @@ def test_ctrl_c_while_a_module_is_imported(at: str) -> None:
 def test_ctrl_c_in_the_first_second(library: str) -> None:
     """As soon as a library is being loaded."""
     command = [sys.executable, "-m", "lib_unet_viz", "blocks", "IN00"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+    heard = partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # shells make background processes deaf to it
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, preexec_fn=heard) as started:  # noqa: PLW1509
         maps, end = Path(f"/proc/{started.pid}/maps"), time.monotonic() + 60
         while library not in maps.read_text(encoding="utf-8") and time.monotonic() < end:
             time.sleep(0.005)

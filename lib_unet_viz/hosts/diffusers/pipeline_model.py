@@ -79,7 +79,7 @@ class PipelineModel:
                 latents.to(module.dtype), timestep, encoder_hidden_states=context, return_dict=False, **extra
             )
         prediction = str(self.pipe.scheduler.config.prediction_type)
-        return noise_of(output, latents, kept=schedule.alpha_bar(timestep), prediction=prediction)
+        return noise_of(output, latents, alpha_bar=schedule.alpha_bar(timestep), prediction=prediction)
 
     def running(self, prompt: str) -> AbstractContextManager[object]:
         """A pipeline's prompts name nothing beside words."""

@@ -48,8 +48,8 @@ class Steps:
         if step is None:
             return None
         whole = len(scheduler.timesteps) - self._first
-        told = getattr(self._pipe, "_num_timesteps", None)
-        calls = told if isinstance(told, int) and made < told < whole else whole
+        planned = getattr(self._pipe, "_num_timesteps", None)
+        calls = planned if isinstance(planned, int) and made < planned < whole else whole
         return Step(step, _steps(scheduler, calls), noise(scheduler, index, timestep))
 
     def _index(self, scheduler: Any, timestep: float) -> int | None:

@@ -68,12 +68,12 @@ class Checkpoint:
         if not edits and getattr(self.model, "depth_model", None) is None:
             return None
         run = processing.StableDiffusionProcessingImg2Img(sd_model=self.model, batch_size=1)
-        told: Tensor = (
+        conditioning: Tensor = (
             run.edit_image_conditioning(pixels.to(devices.dtype_vae))
             if edits
             else run.depth2img_image_conditioning(pixels)
         )
-        return told
+        return conditioning
 
     def _blank(self, latent: Tensor) -> Tensor:
         """What is told of a picture where there is none, for latents (row, channel, y, x); made once for each
@@ -83,8 +83,8 @@ class Checkpoint:
         if key not in self._blanks:
             height, width = (FACTOR * side for side in latent.shape[-2:])
             with own_random():  # the masked picture is sampled from a posterior
-                told = processing.txt2img_image_conditioning(self.model, latent, width, height)
-            self._blanks[key] = told
+                conditioning = processing.txt2img_image_conditioning(self.model, latent, width, height)
+            self._blanks[key] = conditioning
         return self._blanks[key]
 
     def condition(self, text: Any, latent: Tensor) -> Any:
@@ -107,7 +107,7 @@ class Checkpoint:
         when = torch.full((len(latent),), timestep, device=latent.device, dtype=torch.float32)
         output = self.model.apply_model(latent, when, cond=condition)
         kind = "v_prediction" if self.model.parameterization == "v" else "epsilon"
-        return noise_of(output, latent, kept=self.schedule.alpha_bar(timestep), prediction=kind)
+        return noise_of(output, latent, alpha_bar=self.schedule.alpha_bar(timestep), prediction=kind)
 
     def text(self, prompts: Sequence[str], size: tuple[int, int], *, negative: bool = False) -> Any:
         """What the text encoders make of prompts, a row each: the context (row, token, channel); of SDXL,
@@ -154,10 +154,10 @@ class ForgeCheckpoint(Checkpoint):
         from backend.sampling.sampling_function import sampling_cleanup, sampling_prepare
 
         unet = self.model.forge_objects.unet  # extra networks may have put another one there
-        kept = self.schedule.alphas_cumprod[timestep].to(latent)
-        sigma = sigma_of(kept)
+        alpha_bar = self.schedule.alphas_cumprod[timestep].to(latent)
+        sigma = sigma_of(alpha_bar)
         # Its U-Net takes the noised picture at the signal's own scale (k_prediction.py, calculate_input).
-        noised = latent / kept.sqrt()
+        noised = latent / alpha_bar.sqrt()
         marks = [forge.UNCOND] * uncond + [forge.COND] * (len(latent) - uncond)
         options = {
             **unet.model_options.get("transformer_options", {}),

@@ -68,7 +68,7 @@ def sigma(params: Any, model: Any) -> float:
     """The noise's standard deviation relative to the picture's. DDIM, PLMS and UniPC tell a timestep instead
     (sd_samplers_timesteps.py: their denoiser knows the schedule).
     """
-    told = float(params.sigma.flatten()[0])
+    given = float(params.sigma.flatten()[0])
     if "Timesteps" not in type(params.denoiser).__name__ or hasattr(model, "forge_objects"):
-        return told
-    return Schedule(model.alphas_cumprod).sigma(round(told))
+        return given
+    return Schedule(model.alphas_cumprod).sigma(round(given))
