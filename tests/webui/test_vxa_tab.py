@@ -202,7 +202,7 @@ def test_a_trace_in_one_request(webui: Webui, tmp_path: Path) -> None:
         ({"settings": {}}, "features"),
         ({"settings": {"featurs": {}}}, "allowed: features, attention"),
         ({"settings": {"features": {"blocks": "OUT99"}}}, "OUT11"),
-        ({"settings": {"features": {"dump": True}}}, "writes no dumps"),
+        ({"settings": {"features": {"dump": True}}}, "no use for"),
         ({"settings": {"features": {}, "budget_mb": 99999}}, "up to 512"),
         ({"settings": {"features": {"blocks": ""}, "budget_mb": 1}, "width": 1024}, "budget of 1.0 MB"),
         ({"width": 100}, "multiples of 8"),
