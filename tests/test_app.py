@@ -256,7 +256,7 @@ def test_a_forgotten_run_is_said(pipeline: Any) -> None:
     said = (of(tab.dump.write(first)[1], "value"), of(tab.features.show(first, 1, *values(tab))[1], "value"))
     assert all("no longer in memory" in text for text in said)
     with pytest.raises(gr.Error, match="no longer in memory"):
-        tab.words.enlarge(first, gr.SelectData(None, {"index": 0, "value": None}))
+        tab.words.enlarge(first, False, gr.SelectData(None, {"index": 0, "value": None}))
     assert load_trace(of(tab.dump.write(second)[0], "value")).meta["prompt"] == PROMPT
 
 

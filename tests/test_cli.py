@@ -645,6 +645,22 @@ def test_a_file_of_settings_leaves_the_rest_at_the_commands_own_defaults(tmp_pat
     assert choices.settings(options, TRACE, {}).method == "vxa"
 
 
+def test_maps_say_how_strong_words_are(
+    traced: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump = traced / "trace.safetensors"
+    assert run("maps", dump, "--json", "--out", tmp_path / "own") == 0
+    words = json.loads(capsys.readouterr().out)["words"]
+    assert [set(word) for word in words] == [{"word", "strength"}] * len(words)
+    assert len(words) > 1
+    assert run("maps", dump, "--one-scale", "--mode", "grey", "--out", tmp_path / "same") == 0
+    strongest = max(word["strength"] for word in words)
+    for number, word in enumerate(words, start=1):
+        [own], [same] = (list((tmp_path / name).glob(f"heat-{number:02}-*")) for name in ("own", "same"))
+        largest = np.asarray(Image.open(same).convert("L")).max()
+        assert largest == pytest.approx(255 * word["strength"] / strongest, abs=3), own
+
+
 def test_maps_of_a_dump_without_words(traced: Path, tmp_path: Path) -> None:
     dump = load_trace(traced / "trace.safetensors")
     dump.meta["tokens"]["cond"] = ["<|startoftext|>", *["<|endoftext|>"] * 76]

@@ -191,3 +191,13 @@ def test_attention_that_is_nan_throughout_is_refused_in_words() -> None:
     for method in ("informed", "daam", "vxa"):
         with pytest.raises(ValueError, match="maps of attention hold NaN"):
             heatmap.word_maps(recorded, method=method)
+
+
+def test_the_bar_beside_heat_has_the_heats_colours() -> None:
+    from lib_unet_viz.drawing.sheets import HEAT_BAR
+
+    parts = pytest.importorskip("lib_unet_viz.ui.parts")
+    values = np.linspace(0, 1, len(parts.PLASMA), dtype=np.float32)[None, None]
+    drawn = HEAT_BAR.fit(values)(values)[0, 0]
+    wanted = [[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in parts.PLASMA]
+    assert np.abs(drawn.astype(int) - wanted).max() <= 3

@@ -50,7 +50,16 @@ def settings(
 
 def method(parser: Any) -> None:
     """The flag of heat maps' method."""
-    flag(parser, next(entry for entry in entries(Settings) if entry.path == "method"))
+    _one(parser, "method")
+
+
+def one_scale(parser: Any) -> None:
+    """The flag that puts all words on one scale."""
+    _one(parser, "one_scale")
+
+
+def _one(parser: Any, path: str) -> None:
+    flag(parser, next(entry for entry in entries(Settings) if entry.path == path))
 
 
 def rows(parser: Any, default: str) -> None:

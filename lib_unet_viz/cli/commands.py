@@ -132,8 +132,15 @@ def render(options: Namespace) -> None:
 
 def maps(options: Namespace) -> None:
     """Words and places of a dump."""
-    for line in maps_module.write(options):
-        say(line)
+    heats, left_out = maps_module.write(options)
+    if options.json:
+        words = [{"word": heat.word, "strength": heat.strength} for heat in heats]
+        say(_json({"words": words, "notes": [left_out] if left_out else []}))
+        return
+    if left_out:
+        say(f"note: {left_out}")
+    for heat in heats:
+        say(f"{heat.word}: strength {heat.strength:.2f}")
     say(f"{options.out}{'' if str(options.out).endswith('/') else '/'}")
 
 

@@ -10,7 +10,7 @@ from lib_unet_viz.drawing import labels, naming, sheets
 from lib_unet_viz.drawing.render import save_png
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.maps import open_vocabulary as asking
-from lib_unet_viz.maps import segmentation, soundness
+from lib_unet_viz.maps import segmentation, soundness, strength
 from lib_unet_viz.maps import words as heatmap
 from lib_unet_viz.notation import tokens
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from lib_unet_viz.trace import Trace
 
 
-def write(options: Namespace) -> list[str]:
-    """The pictures asked for, as files of the folder `options.out`; lines that say what is in them."""
+def write(options: Namespace) -> tuple[list[heatmap.HeatMap], str]:
+    """The pictures asked for, as files of the folder `options.out`; the words, and what was left out."""
     dump = files.dump(options.dump).view(files.selection(options))
     if options.ask is not None:
         dump = asking.ask(dump, Pipeline.load(options.model), options.ask)
@@ -35,9 +35,7 @@ def write(options: Namespace) -> list[str]:
             save_png(sheets.components_picture(dump), folder / "components.png")
         if options.segments:
             save_png(sheets.segments_picture(dump), folder / "segments.png")
-    left_out = soundness.describe(item for item in dump.attention if item.key.what == "QK")
-    lines = [f"{heat.word}: strength {heat.strength:.2f}" for heat in heats]
-    return [*([f"note: {left_out}"] if left_out else []), *lines]
+    return heats, soundness.describe(item for item in dump.attention if item.key.what == "QK")
 
 
 def _words(dump: Trace, options: Namespace, folder: Path) -> list[heatmap.HeatMap]:
@@ -54,7 +52,9 @@ def _words(dump: Trace, options: Namespace, folder: Path) -> list[heatmap.HeatMa
     size = (dump.picture.height, dump.picture.width)
     for number, heat in enumerate(heats, start=1):
         name = naming.word(number, heat.word)
-        save_png(sheets.word_picture(dump.picture, heat, options.mode), folder / f"{name}.png")
+        scale = strength.share(heat, heats) if options.one_scale else 1.0
+        drawn = sheets.word_picture(dump.picture, heat, options.mode, scale=scale)
+        save_png(drawn, folder / f"{name}.png")
         found = segmentation.mask(heat, size, threshold=options.threshold)
         save_png(labels.mask_picture(found), folder / f"{name.replace('heat', 'mask', 1)}.png")
     save_png(sheets.label_picture(dump, heats, threshold=options.threshold), folder / "labels.png")

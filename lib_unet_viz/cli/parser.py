@@ -227,6 +227,8 @@ def _maps(add: Callable[..., Any]) -> None:
         "--mode", choices=sheets.MODES, default="overlay", help="of the heat (default: overlay)"
     )
     arguments.method(parser)
+    arguments.one_scale(parser)
+    parser.add_argument("--json", action="store_true", help="the words and their strengths as JSON")
     look = "where this place looks to in self-attention: down and right, from 0 to 1"
     parser.add_argument("--look", type=arguments.place, metavar="Y,X", help=look)
     parser.add_argument("--layer", metavar="NAME", help="for --look, such as OUT09.0 (default: all layers)")

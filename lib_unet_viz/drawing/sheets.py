@@ -142,12 +142,11 @@ def _word_pictures(
     picture: Image.Image, heats: Sequence[HeatMap], *, one_scale: bool
 ) -> Iterator[tuple[Image.Image, HeatMap]]:
     for heat in strength.ordered(heats):
-        values = heat.resized((picture.height, picture.width))
         if one_scale:
-            yield overlay(picture, values * (heat.strength / (strength.strongest(heats) or 1.0))), heat
+            yield word_picture(picture, heat, scale=strength.share(heat, heats)), heat
         else:
             cover = FAINT if strength.is_weak(heat, heats) else COVER
-            yield overlay(picture, values, cover=cover), heat
+            yield overlay(picture, heat.resized((picture.height, picture.width)), cover=cover), heat
 
 
 def _under(picture: Image.Image, word: str) -> NDArray[np.uint8]:
@@ -159,15 +158,19 @@ def _under(picture: Image.Image, word: str) -> NDArray[np.uint8]:
     return np.asarray(page)
 
 
-def word_picture(picture: Image.Image, heat: HeatMap, mode: Mode = "overlay") -> Image.Image:
+def word_picture(
+    picture: Image.Image, heat: HeatMap, mode: Mode = "overlay", *, scale: float = 1.0
+) -> Image.Image:
     """A word's heat shown on, or beside, the picture it was found in: of the picture's size.
 
     masked: the picture, lit where the heat is; grey: the heat alone; overlay: the heat's colours over it.
+    scale: its largest value, in [0, 1]; see `strength.share`.
     """
     size = (picture.height, picture.width)
+    values = heat.resized(size) * scale
     if mode == "grey":
-        return grey(heat.resized(size), size)
-    return (mask if mode == "masked" else overlay)(picture, heat.resized(size))
+        return grey(values, size)
+    return (mask if mode == "masked" else overlay)(picture, values)
 
 
 def look_picture(

@@ -64,3 +64,8 @@ def is_weak(heat: HasStrength, heats: Sequence[HasStrength]) -> bool:
 def ordered(heats: Sequence[H]) -> list[H]:
     """In the order of the prompt, but weak words last."""
     return sorted(heats, key=lambda heat: is_weak(heat, heats))
+
+
+def share(heat: HasStrength, heats: Sequence[HasStrength]) -> float:
+    """A word's strength as a part of the strongest one's, in [0, 1]: its largest value on one scale."""
+    return heat.strength / (strongest(heats) or 1.0)

@@ -1,4 +1,7 @@
-"""Where a mask of one's own is painted or given: with gradio's ImageEditor, before gradio 4 with a sketch."""
+"""Where a mask of one's own is painted or given: with gradio's ImageEditor, before gradio 4 with a sketch.
+
+The ImageEditor of gradio 4 keeps a page's other events from arriving, so there a mask is only given.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ class MaskInput:
 
     def __init__(self, name: str) -> None:
         gr.HTML(readout.note(INFO))
-        self._on_picture = gr.Button("Paint on the picture", size="sm", elem_id=f"{name}-on-picture")
+        self._on_picture = gr.Button(
+            "Paint on the picture", size="sm", elem_id=f"{name}-on-picture", visible=_paints()
+        )
         self._problem = gr.HTML(visible=False)
         self.component = _canvas(name)
 
@@ -43,10 +48,18 @@ class MaskInput:
         self._on_picture.click(_put, [uploaded, source], [self.component, self._problem])
 
 
+def _paints() -> bool:
+    """Whether this gradio has something to paint with."""
+    editor = getattr(gr, "ImageEditor", None)
+    return editor is None or bool(ui.known(editor, fixed_canvas=False))
+
+
 def _canvas(name: str) -> Any:
     options: dict[str, Any] = {"type": "pil", "image_mode": "RGBA", "label": "Mask", "elem_id": name}
     options["height"] = 420
     editor = getattr(gr, "ImageEditor", None)
+    if not _paints():
+        return gr.Image(sources=["upload", "clipboard"], **options)
     if editor is None:
         options |= {"source": "upload", "tool": "sketch", "brush_color": _BRUSH}
         return gr.Image(**options)
@@ -66,7 +79,7 @@ def _put(uploaded: Image.Image | str | None, source: Image.Image | None) -> tupl
     return upright(picture), gr.update(visible=False)
 
 
-def mask_of(value: Mapping[str, Any] | None) -> OwnMask | None:
+def mask_of(value: Mapping[str, Any] | Image.Image | None) -> OwnMask | None:
     """The mask that was painted, or else given as a picture; None where there is neither.
 
     Raises SettingsError where it is none, as where nothing was painted on a picture.
@@ -75,6 +88,8 @@ def mask_of(value: Mapping[str, Any] | None) -> OwnMask | None:
 
     if not value:
         return None
+    if isinstance(value, Image.Image):
+        return OwnMask.of(value)
     for layer in value.get("layers", [value.get("mask")]):
         painted = None if layer is None else _painted(layer)
         if painted is not None and painted.any():

@@ -25,6 +25,19 @@ LARGEST_SEED = 2**32 - 1
 LATER = "The sheets appear here after a run."
 
 
+PLASMA = ("#0d0887", "#7e03a8", "#cc4778", "#f89540", "#f0f921")  # from 0 to 1, matplotlib's
+
+
+def heat_bar() -> Any:
+    """The colours of heat and what they stand for, to be put under a picture with heat over it."""
+    bar = f"height:0.6rem;flex:1;border-radius:3px;background:linear-gradient(to right,{','.join(PLASMA)})"
+    text = "Heat: from the least, 0, to the word's strongest place, 1"
+    around = (
+        f'role="img" aria-label="{text}" title="{text}" style="display:flex;gap:0.5rem;align-items:center"'
+    )
+    return gr.HTML(f'<div {around}><span>0</span><span style="{bar}"></span><span>1</span></div>')
+
+
 def heading(title: str, text: str) -> Any:
     """A section's title and a line that says what is seen."""
     return gr.HTML(f'<h3 class="uv-heading">{title}</h3><p class="uv-note">{text}</p>')

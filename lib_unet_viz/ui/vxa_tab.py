@@ -24,7 +24,7 @@ from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.attention_from import AttentionFrom
 from lib_unet_viz.ui.out_of_date import CALM, OutOfDate
-from lib_unet_viz.ui.parts import gallery, given, picture, shown, upload
+from lib_unet_viz.ui.parts import gallery, given, heat_bar, picture, shown, upload
 from lib_unet_viz.ui.runs import Runs
 from lib_unet_viz.ui.working import Job, Updates, Worker
 
@@ -109,6 +109,7 @@ class VXA:
                 )
                 self.out_of_date = OutOfDate("Visualize Cross-Attention", "vxa")
                 self.result = picture("Result", "vxa-result")
+                heat_bar()
                 self.mode = gr.Radio(list(MODES), value=MODES[2], label="Output mode", elem_id="vxa-mode")
                 self.attention_from.build()
         self._connect()
