@@ -26,7 +26,19 @@ ALLOWED = {"torch", "numpy", "PIL", "safetensors", "gradio", "fastapi", "pydanti
 OPTIONAL = {"matplotlib", "backend"}  # looked up late: colour maps; Forge's own package
 HEAVY = ("diffusers", "matplotlib", "transformers", "lib_unet_viz.demo", "lib_unet_viz.cli")
 # What only a run, a look or a request needs.
-LATE = ("lib_unet_viz.drawing", "lib_unet_viz.editing", "lib_unet_viz.hosts.webui.generation")
+LATE = (
+    "lib_unet_viz.drawing.color",
+    "lib_unet_viz.drawing.montage",
+    "lib_unet_viz.drawing.render",
+    "lib_unet_viz.drawing.sheets",
+    "lib_unet_viz.drawing.labels",
+    "lib_unet_viz.drawing.lettering",
+    "lib_unet_viz.drawing.difference",
+    "lib_unet_viz.drawing.sweep",
+    "lib_unet_viz.drawing.edit_sheets",
+    "lib_unet_viz.editing",
+    "lib_unet_viz.hosts.webui.generation",
+)
 # Run by the webui's Python, with stand-ins for the webui's modules: first what it has loaded itself by then,
 # then the script.
 _LOAD = """
