@@ -81,6 +81,7 @@ def dump(who: Any) -> Any:
     return load_trace(file["value"]) if file["visible"] else problem["value"]
 
 
+@pytest.mark.heavy
 def test_sixteen_dumps_of_eight_visitors_are_all_there(address: str) -> None:
     visitors = [visitor(address) for _ in range(VISITORS)]
 

@@ -99,6 +99,7 @@ def test_headers_in_which_anything_stands_for_anything(dump: Path, tmp_path: Pat
     assert count > 500
 
 
+@pytest.mark.heavy
 def test_meta_in_which_anything_stands_for_anything(
     dump: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
