@@ -86,6 +86,21 @@ _linear: dict[str, Any] = {**_real, "slider": (-10, 10, 0.05), "only": ("transfo
 _sigmoid: dict[str, Any] = {**_real, "only": ("transform", ("Sigmoid",))}
 
 
+def _dump() -> Any:
+    return setting(False, "Dump the numbers to files", "write the numbers to files", places=WEBUI)
+
+
+def _path() -> Any:
+    return setting(
+        "",
+        "Output path",
+        "folder of these files, below the outputs folder",
+        hint="A folder below the outputs folder. Blank: unet-viz, and the date.",
+        blank="unet-viz, and the date",
+        places=WEBUI,
+    )
+
+
 @dataclass(frozen=True)
 class ColorSettings(Section):
     """How values become colours; the words are those of the older extension's panel."""
@@ -185,15 +200,8 @@ class FeatureSettings(Section):
         axis="Average over channels",
     )
     color: ColorSettings = part(ColorSettings, places=DRAWN)
-    dump: bool = setting(False, "Dump the numbers to files", "write the numbers to files", places=WEBUI)
-    path: str = setting(
-        "",
-        "Output path",
-        "folder of these files, below the outputs folder",
-        hint="A folder below the outputs folder. Blank: unet-viz, and the date.",
-        blank="unet-viz, and the date",
-        places=WEBUI,
-    )
+    dump: bool = _dump()
+    path: str = _path()
 
     def capture(self) -> Capture | None:
         """What the recorder is asked for; None where switched off."""
@@ -250,15 +258,8 @@ class AttentionSettings(Section):
     color: ColorSettings = part(
         lambda: ColorSettings(method="White/Black", transform="Auto [0,1]"), places=DRAWN
     )
-    dump: bool = setting(False, "Dump the numbers to files", "write the numbers to files", places=WEBUI)
-    path: str = setting(
-        "",
-        "Output path",
-        "folder of these files, below the outputs folder",
-        hint="A folder below the outputs folder. Blank: unet-viz, and the date.",
-        blank="unet-viz, and the date",
-        places=WEBUI,
-    )
+    dump: bool = _dump()
+    path: str = _path()
 
     def capture(self) -> Capture | None:
         """What the recorder is asked for; None where switched off."""
