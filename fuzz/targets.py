@@ -24,6 +24,7 @@ from lib_unet_viz.notation.formula import FUNCTIONS, Formula
 from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.notation.specs import BlockSpec, Layout, StepSpec
 from lib_unet_viz.settings import Settings, SettingsError
+from lib_unet_viz.settings.values import read_json
 from lib_unet_viz.trace import FeatureMap, Key, Trace
 
 _NAMES = (*(f"IN{n:02d}" for n in range(12)), "M00", *(f"OUT{n:02d}" for n in range(12)))
@@ -70,10 +71,7 @@ def edit(given: bytes) -> None:
 
 
 def settings(given: bytes) -> None:
-    try:
-        values = json.loads(given)
-    except (ValueError, RecursionError):
-        return
+    values = read_json(_text(given), "settings")
     read = Settings.from_dict(values)
     Settings.asked(values)
     assert Settings.restored(read.changes()) == read

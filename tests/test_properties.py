@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -115,8 +116,8 @@ def test_edits(source: str, lines: list[str]) -> None:
         (target,) = edits.targets(source, "\n".join(lines))
     except SpecError:
         return  # such as two edits of one word
-    assert edits.targets(source, target.said) == (target,)
-    assert edits.targets(source, f"{target.said}\n---\n{target.said}") == (target, target)
+    assert edits.targets(source, target.summary) == (target,)
+    assert edits.targets(source, f"{target.summary}\n---\n{target.summary}") == (target, target)
     for old, new in target.swapped:
         assert source[slice(*old)].lower() in {each.partition(" ->")[0] for each in lines}
         assert target.prompt[slice(*new)] in {"dog", "two dogs"}
@@ -144,20 +145,20 @@ def test_formulas(text: str) -> None:
     np.testing.assert_array_equal(Formula.parse(f" \n{text}\t")(VALUES), found)
 
 
-@given(
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
-    st.integers(1, 100),
-    st.sampled_from(["common", "erased"]),
-)
-def test_settings(text: str, size: int, baseline: str) -> None:
+anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@given(items(place), anything, st.integers(1, 100), st.sampled_from(["common", "erased"]))
+def test_settings(found: list[tuple[int, int, int] | int], text: str, size: int, baseline: str) -> None:
     values = {
-        "features": {"blocks": text, "path": text, "color": {"gain": size / 7}},
+        "features": {"blocks": "".join(parts(found, BLOCKS)), "path": text, "color": {"gain": size / 7}},
         "edit": {"edits": text, "self_size": size},
         "difference": {"baseline": baseline},
     }
     read = Settings.from_dict(values)
-    assert Settings.from_dict(read.to_dict()) == read
-    assert Settings.restored(read.changes()) == read
+    assert (read.features.path, read.edit.edits, read.edit.self_size) == (text, text, size)
+    assert Settings.from_dict(json.loads(json.dumps(read.to_dict()))) == read
+    assert Settings.restored(json.loads(json.dumps(read.changes()))) == read
 
 
 # Words among tokens, against the plain way to look for them

@@ -6,12 +6,14 @@ They are there with `--api` only, and ask for the user and password of `--api-au
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from secrets import compare_digest
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from modules import shared
 
@@ -29,6 +31,46 @@ from lib_unet_viz.extension.schemas import (
 from lib_unet_viz.hosts.webui.loaded import NoModelError
 
 PREFIX = "/unet-viz/v1"
+_MOST_PROBLEMS, _LONGEST = 20, 2_000  # of an answer: entries, and characters of each
+
+
+class Route(APIRoute):
+    """Says what is wrong with a request without repeating it.
+
+    FastAPI's own answer repeats NaN and halves of surrogate pairs, which JSON and UTF-8 cannot hold.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except RequestValidationError as error:
+                problems = [_problem(each) for each in error.errors()[:_MOST_PROBLEMS]]
+                raise HTTPException(status_code=422, detail=problems) from error
+            except OverflowError as error:  # of pydantic 1, for whole numbers of hundreds of digits
+                if "too large to convert to float" not in str(error):
+                    raise
+                raise HTTPException(status_code=422, detail="a number of the request is too large") from error
+            except ValueError as error:  # of an answer that repeats a text; pydantic 2 has a kind of its own
+                if "surrogates not allowed" not in str(error):
+                    raise
+                detail = "a text of the request holds half of a surrogate pair, which is no character"
+                raise HTTPException(status_code=422, detail=detail) from error
+
+        return answered
+
+
+def _problem(error: Mapping[str, Any]) -> dict[str, Any]:
+    """One of FastAPI's, without the value."""
+    place = [part if isinstance(part, int) else _said(part) for part in error["loc"]]
+    return {"loc": place, "msg": _said(error["msg"]), "type": error["type"]}
+
+
+def _said(text: object) -> str:
+    """A text as UTF-8 can hold it, cut where it is long."""
+    return str(text)[:_LONGEST].encode("utf-8", "replace").decode()
 
 
 def add(_: Any, app: FastAPI) -> None:
@@ -36,7 +78,7 @@ def add(_: Any, app: FastAPI) -> None:
     if not shared.cmd_opts.api:
         return
     guarded = [Depends(_authorized)] if shared.cmd_opts.api_auth else []
-    router = APIRouter(prefix=PREFIX, dependencies=guarded, tags=["U-Net Viz"])
+    router = APIRouter(prefix=PREFIX, dependencies=guarded, tags=["U-Net Viz"], route_class=Route)
     router.add_api_route("/layers", layers, methods=["GET"], response_model=Layers)
     router.add_api_route("/vxa", look, methods=["POST"], response_model=VXAResult)
     router.add_api_route("/trace", trace, methods=["POST"], response_model=TraceResult)
@@ -90,11 +132,11 @@ def _for_people() -> Iterator[None]:
     try:
         yield
     except NoModelError as error:
-        raise HTTPException(status_code=503, detail=str(error)) from error
+        raise HTTPException(status_code=503, detail=_said(error)) from error
     except Interrupted as error:
-        raise HTTPException(status_code=409, detail=str(error)) from error
+        raise HTTPException(status_code=409, detail=_said(error)) from error
     except ValueError as error:
-        raise HTTPException(status_code=422, detail=str(error)) from error
+        raise HTTPException(status_code=422, detail=_said(error)) from error
 
 
 def _authorized(credentials: HTTPBasicCredentials = Depends(HTTPBasic())) -> None:  # noqa: B008
