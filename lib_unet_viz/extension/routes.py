@@ -64,11 +64,11 @@ class Route(APIRoute):
 
 def _problem(error: Mapping[str, Any]) -> dict[str, Any]:
     """One of FastAPI's, without the value."""
-    place = [part if isinstance(part, int) else _said(part) for part in error["loc"]]
-    return {"loc": place, "msg": _said(error["msg"]), "type": error["type"]}
+    place = [part if isinstance(part, int) else _text(part) for part in error["loc"]]
+    return {"loc": place, "msg": _text(error["msg"]), "type": error["type"]}
 
 
-def _said(text: object) -> str:
+def _text(text: object) -> str:
     """A text as UTF-8 can hold it, cut where it is long."""
     return str(text)[:_LONGEST].encode("utf-8", "replace").decode()
 
@@ -132,11 +132,11 @@ def _for_people() -> Iterator[None]:
     try:
         yield
     except NoModelError as error:
-        raise HTTPException(status_code=503, detail=_said(error)) from error
+        raise HTTPException(status_code=503, detail=_text(error)) from error
     except Interrupted as error:
-        raise HTTPException(status_code=409, detail=_said(error)) from error
+        raise HTTPException(status_code=409, detail=_text(error)) from error
     except ValueError as error:
-        raise HTTPException(status_code=422, detail=_said(error)) from error
+        raise HTTPException(status_code=422, detail=_text(error)) from error
 
 
 def _authorized(credentials: HTTPBasicCredentials = Depends(HTTPBasic())) -> None:  # noqa: B008
