@@ -28,7 +28,6 @@ def pytest_report_header() -> list[str]:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-    torch.set_grad_enabled(True)  # faults that are injected into a run may leave them off in its process
 
 
 def randomise(module: nn.Module, seed: int = 0) -> nn.Module:

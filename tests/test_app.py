@@ -366,7 +366,7 @@ def look(tab: VXA, picture: Image.Image | None, **changed: Any) -> tuple[Any, st
         "original": False,
         "mode": "heat overlay",
     }
-    *_, last = tab.visualize("me", picture, *{**arguments, **changed}.values())
+    *_, last = tab.visualize("me", picture, *{**arguments, **changed}.values(), 0)
     return last.get(tab.result), last[tab.status], last.get(tab.worker.run, "")
 
 

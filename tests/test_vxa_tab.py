@@ -93,7 +93,7 @@ def tab(webui: Webui) -> VXA:
 def look(tab: VXA, layers: list[str]) -> tuple[Any, str, str]:
     picture = Image.effect_noise((96, 128), 90)
     asked = ("1", "", "informed", False, MODES[0])
-    *_, last = tab.visualize("me", picture, "hat, neck", layers, "50", 0, *asked)
+    *_, last = tab.visualize("me", picture, "hat, neck", layers, "50", 0, *asked, 0)
     return last.get(tab.result), last[tab.status], last.get(tab.worker.run, "")
 
 

@@ -9,7 +9,7 @@ import gradio as gr
 
 from lib_unet_viz.drawing import sheets
 from lib_unet_viz.settings import Settings
-from lib_unet_viz.settings.entry import entries
+from lib_unet_viz.settings.entry import entry_at
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui.controls import component
 from lib_unet_viz.ui.parts import gallery, heading, heat_bar, picture, shown
@@ -37,8 +37,7 @@ class WordSection:
         """Make the gallery, hidden."""
         with gr.Column(visible=False) as self.body:
             heading("One map for each word", "Click a word to see it large beside the picture.")
-            entry = next(entry for entry in entries(Settings) if entry.path == "one_scale")
-            self.one_scale = component(entry)[entry.path]
+            self.one_scale = component(entry_at(Settings, "one_scale"))["one_scale"]
             self.words = gallery("Word maps", "words", enlarge=False)
             heat_bar()
 
@@ -74,7 +73,10 @@ class WordSection:
     def enlarge(self, name: str, one_scale: bool, event: gr.SelectData) -> Any:
         """Show the word that was clicked."""
         try:
-            return _large(self._drawn(name, one_scale)[0], int(event.index))
+            shown = (
+                _overlays(self.runs.trace(name), one_scale=True)[0] if one_scale else self.runs.words(name)
+            )
+            return _large(shown, int(event.index))
         except GoneError as error:
             raise gr.Error(str(error)) from error
 
@@ -83,13 +85,10 @@ class WordSection:
         if not name:
             return gr.update(), gr.update()
         try:
-            overlays, first = self._drawn(name, one_scale)
+            overlays, first = _overlays(self.runs.trace(name), one_scale=one_scale)
         except GoneError as error:
             raise gr.Error(str(error)) from error
         return _large(overlays, first) if overlays else gr.update(), gr.update(value=overlays)
-
-    def _drawn(self, name: str, one_scale: bool) -> tuple[Sequence[tuple[Image.Image, str]], int]:
-        return _overlays(self.runs.trace(name), one_scale=True) if one_scale else (self.runs.words(name), 0)
 
 
 def _overlays(trace: Trace, *, one_scale: bool = False) -> tuple[list[tuple[Image.Image, str]], int]:

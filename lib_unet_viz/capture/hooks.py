@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
@@ -147,7 +145,7 @@ class FeatureTap(Tap):
         for at, row in self._rows:
             self.recording.reserve(tensor[at].numel(), dtype)
             key = Key(block, "features", None, None, step, pass_, row.image, row.half, row.sub)
-            with _only_looking():
+            with torch.inference_mode(False), torch.no_grad():  # see `_copied`
                 data = _copied(tensor[at], dtype)
             self.recording.trace.features.add(FeatureMap(key, data, self._call.sigma))
         self.seen = True
@@ -190,7 +188,7 @@ class AttentionTap(Tap):
         self._pending.clear()
 
     def finish(self) -> None:
-        with _only_looking():
+        with torch.inference_mode(False), torch.no_grad():  # see `_copied`
             for key, total in self._sums.items():
                 mean = _copied(total / self._counts[key], torch.float32)
                 self._add(key, mean, None)
@@ -236,7 +234,7 @@ class AttentionTap(Tap):
             if at >= attending:
                 self.recording.note(f"{site.name} is not recorded in perturbed rows: they skip it")
                 continue
-            with _only_looking():
+            with torch.inference_mode(False), torch.no_grad():  # see `_copied`
                 heads = {part: split_heads(tensor[at], site.heads) for part, tensor in parts.items()}
                 for what in sorted(self.capture.what):
                     place = (site.block, what, site.layer, site.kind)
@@ -302,13 +300,9 @@ class AttentionTap(Tap):
         self.recording.trace.attention.add(AttentionMap(key, data, sigma, tokens=tokens))
 
 
-@contextmanager
-def _only_looking() -> Iterator[None]:
-    """No graph is recorded, and tensors that are made outlive an inference mode that the host is in."""
-    with torch.inference_mode(False), torch.no_grad():
-        yield
-
-
 def _copied(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """A contiguous copy on the CPU: hosts change outputs in place afterwards (Forge, backend/nn/unet.py)."""
+    """A contiguous copy on the CPU: hosts change outputs in place afterwards (Forge, backend/nn/unet.py).
+
+    Made without a graph, and outside of an inference mode that the host is in, which the copy outlives.
+    """
     return tensor.detach().to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.settings import Half, Settings
-from lib_unet_viz.settings.entry import EDIT, Entry, entries
+from lib_unet_viz.settings.entry import EDIT, Entry, entries, entry_at
 
 COLOURS = ("colours", "of features and attention; each has its own if not given")
 RECORDED = dict.fromkeys(("blocks", "at", "attention", "halves", "parts", "kinds"), "all that are there")
@@ -50,16 +50,12 @@ def settings(
 
 def method(parser: Any) -> None:
     """The flag of heat maps' method."""
-    _one(parser, "method")
+    flag(parser, entry_at(Settings, "method"))
 
 
 def one_scale(parser: Any) -> None:
     """The flag that puts all words on one scale."""
-    _one(parser, "one_scale")
-
-
-def _one(parser: Any, path: str) -> None:
-    flag(parser, next(entry for entry in entries(Settings) if entry.path == path))
+    flag(parser, entry_at(Settings, "one_scale"))
 
 
 def rows(parser: Any, default: str) -> None:

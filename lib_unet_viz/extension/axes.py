@@ -52,8 +52,14 @@ def _with(settings: Settings, axis: str, text: str) -> Settings:
     """A value of an axis in the sections that are on; if none is, in the first that has it, turned on."""
     there = _entries(settings, axis)
     on = [entry for entry in there if not _switch(entry) or value_at(settings, _switch(entry))] or there[:1]
-    switches = {_switch(entry): True for entry in on if _switch(entry)}
-    return settings.filled(nested({**switches, **{entry.path: _read(entry, text) for entry in on}}))
+    changes: dict[str, Any] = {_switch(entry): True for entry in on if _switch(entry)}
+    for entry in on:
+        if entry.about.only is not None:  # as a colour map is of one method only
+            name, values = entry.about.only
+            other = entry.path.removesuffix(entry.name) + name
+            changes[other] = value_at(settings, other) if value_at(settings, other) in values else values[0]
+        changes[entry.path] = _read(entry, text)
+    return settings.filled(nested(changes))
 
 
 def _entries(settings: Settings | type[Settings], axis: str) -> list[Entry]:

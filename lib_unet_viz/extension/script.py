@@ -62,11 +62,6 @@ class _Script(scripts.Script):
         if self.panel is None:
             raise RuntimeError("the script's panel has not been made yet")
         settings = axes.applied(p, self.panel.settings(values))
-        if settings.explore:
-            raise SettingsError(
-                "explore keeps what the page and `unet-viz trace` ask of a run; in the webui, dump attention "
-                'with "parts": ["Q", "K"], "kinds": ["cross", "self"] instead'
-            )
         paths.check(settings)
         from lib_unet_viz.drawing.color import Colorizer
 

@@ -25,7 +25,7 @@ def timesteps(trained: int, steps: int) -> tuple[int, ...]:
 
 
 def noise_of(output: Tensor, latents: Tensor, *, alpha_bar: float, prediction: str) -> Tensor:
-    """The noise that a U-Net's output (row, channel, y, x) stands for, float32; kept: alpha_bar.
+    """The noise that a U-Net's output (row, channel, y, x) stands for, float32.
 
     prediction: epsilon, v_prediction (Salimans & Ho 2022) or sample, as diffusers calls them. Raises
     ValueError for any other.

@@ -128,6 +128,11 @@ def entries(section: Any, above: str = "", places: frozenset[str] = EVERYWHERE) 
             yield Entry(path, hints[each.name], usual, about, places & about.places)
 
 
+def entry_at(section: Any, path: str) -> Entry:
+    """The setting of a path. Raises StopIteration where there is none."""
+    return next(entry for entry in entries(section) if entry.path == path)
+
+
 @cache
 def types(kind: type) -> Mapping[str, Any]:
     """The types of a section's settings, by name."""

@@ -306,7 +306,7 @@ class EditSettings(Section):
     {"default": 0.8, "cat": [0, 0.4]}; also as JSON. self_steps, self_size: the same of self-attention with at
     most self_size² positions (0: as many as 16 x 16 at 512 x 512 pixels). blend: keep what lies outside of
     the maps of `blend_words` (blank: those that the edits change), with what `subtract` shows; from
-    blend_start (a fraction of the steps) on. blend_maps: heads weigh what they tell, or all alike as in the
+    blend_start (a fraction of the steps) on. blend_maps: informative heads count more, or all alike as in the
     paper. sweep: also draw the first target with the source's attention in 0 % to 100 % of them.
     """
 
@@ -322,7 +322,7 @@ class EditSettings(Section):
         "",
         "Edits, one a line",
         "what is to change, one edit a line; --- before another target",
-        lines=3,
+        lines=4,
         placeholder="\n".join(edits.SYNTAX),
         flag="--edit",
         metavar="EDIT",

@@ -29,19 +29,14 @@ class OutOfDate:
         self.made_with, self.note = gr.State({}), gr.HTML(visible=False, elem_id=f"{name}-out-of-date")
         self.outputs = [self.made_with, self.note]
 
-    def connect(self, controls: Mapping[str, Any], *, redrawn: Iterable[Any] = ()) -> None:
-        """Mark the result when one of the controls, by name, is changed.
-
-        Pictures are those that `counted` gave. redrawn: controls that draw the result anew when they are
-        changed, after which `mark` is to be called.
-        """
+    def connect(self, controls: Mapping[str, Any]) -> None:
+        """Mark the result when one of the controls, by name, is changed; pictures as `counted` gave them."""
         self._watched = dict(controls)
-        quiet = {id(component) for component in redrawn}
         for component in controls.values():
             if id(component) in self._pictures:
                 changed = self._pictures[id(component)].change(_one_more, [component], [component], **CALM)
                 changed.then(self.mark, self.inputs, [self.note], **CALM)
-            elif id(component) not in quiet:
+            else:
                 ui.on_edit(component, self.mark, self.inputs, [self.note])
 
     def counted(self, picture: Any) -> Any:
@@ -57,7 +52,7 @@ class OutOfDate:
 
     def made(self, components: Sequence[Any], values: Sequence[Any]) -> Updates:
         """Updates that go with a result: which values of these components it was made with."""
-        given = {id(component): value for component, value in zip(components, values, strict=False)}
+        given = {id(component): value for component, value in zip(components, values, strict=True)}
         there = {name: given[id(part)] for name, part in self._watched.items() if id(part) in given}
         return {self.made_with: there}
 

@@ -216,21 +216,14 @@ class VXA:
         ui.on_edit(self.indices, self.type_indices, typed, [self.tokens, self.index_problem])
         for part in (self.original, self.mode, self.method):
             part.input(self.redraw, looked, drawn, show_progress="hidden")
-        redrawn(
-            self.other.submit(self.untick, [self.other, self.indices], [self.tokens, self.indices], **CALM)
-        )
+        untick = (self.untick, [self.other, self.indices], [self.tokens, self.indices])
+        redrawn(self.other.submit(*untick, **CALM))
         self.asked = [self.image, self.prompt, self.layer, self.timesteps, self.seed, *chosen, changes]
-        outputs = [
-            *worker.outputs,
-            *stale.outputs,
-            self.result,
-            self.tokens,
-            self.indices,
-            self.go,
-            self.stop,
-        ]
+        outputs = [*worker.outputs, *stale.outputs, self.result, self.go, self.stop]
         for start in (self.go.click, self.prompt.submit, self.indices.submit):
-            event = start(self.visualize, [*worker.inputs, *self.asked], outputs, show_progress="hidden")
+            event = start(*untick, **CALM)
+            inputs = [*worker.inputs, *self.asked]
+            event = event.then(self.visualize, inputs, outputs, show_progress="hidden")
             event.then(stale.mark, stale.inputs, [stale.note], **CALM).then(
                 attention_from.fill,
                 [worker.run, attention_from.site],
@@ -296,11 +289,12 @@ class VXA:
         return gr.update() if set(named) == set(chosen) else named, shown(False)
 
     def visualize(self, owner: str, *values: Any) -> Generator[Updates, None, None]:
-        """Yield updates by component: look at the picture with the model, then show the result."""
+        """Yield updates by component: look at the picture with the model, then show the result.
+
+        values: of `asked`, the last of which only says how often the picture was changed.
+        """
         made = self.out_of_date.made(self.asked, values)
-        if str(values[6] or "").strip():
-            made[self.out_of_date.made_with][INDICES] = ""
-        yield from self.worker(owner, lambda: Look.of(*values[:10]), self._look, made)
+        yield from self.worker(owner, lambda: Look.of(*values[:-1]), self._look, made)
 
     def _look(self, job: Job, wanted: Look) -> Updates:
         from lib_unet_viz.maps import vxa
@@ -320,8 +314,7 @@ class VXA:
         trace.picture = vxa.prepare(wanted.picture, max(look.SHOWN_SIZE, model.native_size))
         job.keep(trace)
         image, line = self._draw(trace, wanted.asked, model)
-        unticked = {self.tokens: [], self.indices: ""} if wanted.asked.other.strip() else {}
-        return {self.result: image, self.status: line, **unticked}
+        return {self.result: image, self.status: line}
 
     def _alone_for(self, wanted: Look) -> AbstractContextManager[Any]:
         from lib_unet_viz.maps import vxa

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 from torch.utils import hooks as torch_hooks
 
@@ -99,6 +100,9 @@ class Subject:
             yield f"{left} hooks are left in {outcome.functions[:3]}"
         if left:
             take_off(self.module)
+        if not torch.is_grad_enabled():
+            torch.set_grad_enabled(True)
+            yield f"gradients are left off in {outcome.functions[:3]}"
         if outcome.error is None:
             yield from outcome.badly_delivered(expected, logged=self.logs)
         elif INJECTED not in str(outcome.error):
