@@ -349,8 +349,8 @@ class VXA:
             trace, indices = _ask(trace, asked.other, model), ""
         positions = tokens.indices(indices, trace.meta["tokens"]["cond"]) if indices.strip() else None
         heat, text = look.heat_map(trace, positions, method=asked.method, original=asked.original)
-        named = "all words" if asked.mode == LABEL_MAP else f"{text} · strength {heat.strength:.2f}"
-        line = _line(trace, named)
+        of_all = asked.mode == LABEL_MAP
+        line = _line(trace, "all words" if of_all else text, None if of_all else heat.strength)
         return look.draw(trace, heat, asked.mode, method=asked.method), line
 
     def _choices(self, prompt: str) -> list[str]:
@@ -378,11 +378,12 @@ def _ask(trace: Trace, words: str, model: Model) -> Trace:
     return open_vocabulary.ask(trace, model, words)
 
 
-def _line(trace: Trace, text: str) -> str:
-    """What is seen, of how many layers, at which noise."""
+def _line(trace: Trace, text: str, strength: float | None) -> str:
+    """What is seen, of how many layers, at which noise; and how strong it is."""
     count, timesteps = look.layers(trace), trace.meta["timestep"]
     levels = ", ".join(map(str, [timesteps] if isinstance(timesteps, int) else timesteps))
-    return readout.note(f"{text} · {count} layer{'s' * (count != 1)} · timestep {levels}")
+    strong = "" if strength is None else f" · strength {strength:.2f}"
+    return readout.note(f"{text} · {count} layer{'s' * (count != 1)} · timestep {levels}{strong}")
 
 
 def _timesteps(text: str) -> tuple[int, ...] | None:
