@@ -221,9 +221,8 @@ class VXA:
         self.asked = [self.image, self.prompt, self.layer, self.timesteps, self.seed, *chosen, changes]
         outputs = [*worker.outputs, *stale.outputs, self.result, self.go, self.stop]
         for start in (self.go.click, self.prompt.submit, self.indices.submit):
-            event = start(*untick, **CALM)
             inputs = [*worker.inputs, *self.asked]
-            event = event.then(self.visualize, inputs, outputs, show_progress="hidden")
+            event = start(self.visualize, inputs, outputs, show_progress="hidden").then(*untick, **CALM)
             event.then(stale.mark, stale.inputs, [stale.note], **CALM).then(
                 attention_from.fill,
                 [worker.run, attention_from.site],
@@ -294,6 +293,9 @@ class VXA:
         values: of `asked`, the last of which only says how often the picture was changed.
         """
         made = self.out_of_date.made(self.asked, values)
+        questions = made[self.out_of_date.made_with]
+        if questions[OTHER].strip():
+            questions[INDICES] = ""  # which are unticked then
         yield from self.worker(owner, lambda: Look.of(*values[:-1]), self._look, made)
 
     def _look(self, job: Job, wanted: Look) -> Updates:
