@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -75,7 +76,8 @@ def test_what_is_a_formula_gives_a_number_for_every_value_at_once(text: str) -> 
 
 
 def test_no_formula_reaches_a_file_a_process_an_import_or_a_socket() -> None:
-    ran = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False)
+    root = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}  # where the package is not installed
+    ran = subprocess.run([sys.executable, __file__], env=root, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     said = json.loads(ran.stdout)
     assert said["count"] == len(REFUSED) + len(HARMLESS)
