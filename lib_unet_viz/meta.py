@@ -48,6 +48,10 @@ def size(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(whole(side) and side > 0 for side in value)
 
 
+def _shape(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(whole(side) and side > 0 for side in value)
+
+
 def _anything(_: Any) -> bool:
     return True
 
@@ -106,6 +110,10 @@ def _size() -> Any:
     return _entry(f"[height, width], each from 1 to {LARGEST}", size)
 
 
+def _shapes() -> Any:
+    return _entry("[channels, height, width] for each block", _or_null(_dict(_shape)))
+
+
 def _tokens() -> Any:
     return _entry("texts for each half", _dict(_texts))
 
@@ -115,14 +123,15 @@ class Meta(Mapping[str, Any]):
     """What is known of a run; None: not known. It is also a mapping of all that is known, by the same
     names; a dump holds that as JSON.
 
-    prompt, negative, seed, tokens: of the only image, or the first. blocks: the model's names. sigmas:
-    of each step of the first pass, None where it was not run. size: (height, width) of the latent;
-    picture_size: in pixels. tokens: by half, the texts, or a list of texts for each prompt that AND
-    joins. tokens_by_block: of blocks that read another text. steps_hires and the like: of the hires
-    pass. timestep, noise_seed: of a look into a picture. asked_of: the prompt of the run that other
-    words were asked of. difference: which two runs this is one of; compared: what is known of each.
-    images: where those of a batch differ, what is known of each, which takes precedence. more: what a
-    host adds, and what dumps of other versions hold besides; it stays when they are written again.
+    prompt, negative, seed, tokens: of the only image, or the first. blocks: the model's names. shapes:
+    (channels, height, width) of what each block puts out. sigmas: of each step of the first pass, None
+    where it was not run. size: (height, width) of the latent; picture_size: in pixels. tokens: by half,
+    the texts, or a list of texts for each prompt that AND joins. tokens_by_block: of blocks that read
+    another text. steps_hires and the like: of the hires pass. timestep, noise_seed: of a look into a
+    picture. asked_of: the prompt of the run that other words were asked of. difference: which two runs
+    this is one of; compared: what is known of each. images: where those of a batch differ, what is known
+    of each, which takes precedence. more: what a host adds, and what dumps of other versions hold
+    besides; it stays when they are written again.
     """
 
     prompt: str | None = _text()
@@ -132,6 +141,8 @@ class Meta(Mapping[str, Any]):
     sampler: str | None = _text()
     model: str | None = _text()
     blocks: Sequence[str] | None = _entry("a list of blocks' names", _list(_block))
+    shapes: Mapping[str, Sequence[int]] | None = _shapes()
+    shapes_hires: Mapping[str, Sequence[int]] | None = _shapes()
     steps: int | None = _steps()
     steps_hires: int | None = _steps()
     sigmas: Sequence[float | None] | None = _sigmas()

@@ -372,24 +372,33 @@ class Trace:
         """The text of each token along the map's token axis; empty for self-attention or where it is not
         known.
         """
-        meta = self.meta_of(item.key.image)
-        hires = meta.tokens_hires if item.key.pass_ == "hires" else None
-        half = _reading(item.key.half)
-        texts: Any = self._own_texts(item) or (hires or meta.tokens or {}).get(half) or []
-        if texts and not isinstance(texts[0], str):
-            texts = texts[item.key.sub] if item.key.sub < len(texts) else []
+        texts = self.texts(item.key)
         if item.key.kind != "cross" or not texts:
             return []
         chosen = range(item.shape[1]) if item.tokens is None else item.tokens
         return [texts[token] if token < len(texts) else "" for token in chosen]
 
+    def texts(self, key: Key) -> list[str]:
+        """The texts of all tokens that the key's block reads in its row; empty where they are not known."""
+        meta = self.meta_of(key.image)
+        hires = meta.tokens_hires if key.pass_ == "hires" else None
+        common = (hires or meta.tokens or {}).get(_reading(key.half)) or []
+        return self._own_texts(key) or _of_sub(common, key.sub)
+
     def reads_its_own(self, item: AttentionMap) -> bool:
         """Whether the map's block read another text than that in `tokens`."""
-        return bool(self._own_texts(item))
+        return bool(self._own_texts(item.key))
 
-    def _own_texts(self, item: AttentionMap) -> Any:
-        by_block = self.meta_of(item.key.image).tokens_by_block or {}
-        return by_block.get(item.key.block, {}).get(_reading(item.key.half))
+    def _own_texts(self, key: Key) -> list[str]:
+        by_block = self.meta_of(key.image).tokens_by_block or {}
+        return _of_sub(by_block.get(key.block, {}).get(_reading(key.half)) or [], key.sub)
+
+
+def _of_sub(texts: Any, sub: int) -> list[str]:
+    """Of several prompts that AND joins, the tokens of one."""
+    if texts and not isinstance(texts[0], str):
+        texts = texts[sub] if sub < len(texts) else []
+    return list(texts)
 
 
 def _reading(half: Half) -> Half:

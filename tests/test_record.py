@@ -209,9 +209,11 @@ def test_maps_are_copies(any_unet: nn.Module) -> None:
 
 def test_meta_holds_the_run(any_unet: nn.Module) -> None:
     trace = recorded(any_unet, 2, features=Capture("M00", "1"), meta={"prompt": "a cat"})
-    blocks = list(UNet.of(any_unet).blocks)
+    blocks = UNet.of(any_unet).blocks
+    shapes = {name: list(block.shapes((8, 16))[1]) for name, block in blocks.items()}
     assert trace.meta == {
-        "prompt": "a cat", "blocks": blocks, "steps": 2, "size": [8, 16], "sigmas": [10.0, 9.0]
+        "prompt": "a cat", "blocks": list(blocks), "steps": 2, "size": [8, 16], "sigmas": [10.0, 9.0],
+        "shapes": shapes,
     }  # fmt: skip
 
 

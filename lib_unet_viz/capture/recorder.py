@@ -183,7 +183,7 @@ class Recorder:
             self._check_budget(call)
         self._totals[call.pass_] = max(self._totals.get(call.pass_, 0), call.total)
         self._evaluated.setdefault(call.pass_, set()).add(call.step + 1)
-        self.trace.meta = _described(self.trace.meta, call)
+        self.trace.meta = _described(self.trace.meta, call, self.unet)
         for tap in self._taps:
             tap.begin(call)
 
@@ -271,13 +271,16 @@ class Recorder:
         )
 
 
-def _described(meta: Meta, call: Call) -> Meta:
-    """With the run's steps, sigmas and latent size, as far as this call tells them."""
+def _described(meta: Meta, call: Call, unet: UNet) -> Meta:
+    """With the run's steps, sigmas and sizes, as far as this call tells them."""
     first = call.pass_ == "first"
     sigmas = list((meta.sigmas if first else meta.sigmas_hires) or ())
     sigmas.extend([None] * (call.total - len(sigmas)))
     if 0 <= call.step < len(sigmas) and sigmas[call.step] is None:
         sigmas[call.step] = call.sigma
+    there = (meta.shapes if first else meta.shapes_hires) or {}
+    size = list(call.size)
+    shapes = {name: list(block.shapes(call.size)[1]) for name, block in unet.blocks.items()} | dict(there)
     if first:
-        return replace(meta, steps=call.total, size=list(call.size), sigmas=sigmas)
-    return replace(meta, steps_hires=call.total, size_hires=list(call.size), sigmas_hires=sigmas)
+        return replace(meta, steps=call.total, size=size, sigmas=sigmas, shapes=shapes)
+    return replace(meta, steps_hires=call.total, size_hires=size, sigmas_hires=sigmas, shapes_hires=shapes)
