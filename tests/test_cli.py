@@ -34,6 +34,8 @@ COMMANDS = (
     "show",
     "render",
     "maps",
+    "page",
+    "export",
     "diff",
     "sweep",
     "edit",

@@ -46,6 +46,8 @@ def settings(
         colours.add_argument("--settings", type=Path, metavar="FILE", help=file)
         animated = "also an animated WebP over the steps"
         parser.add_argument("--animate", action="store_true", help=animated)
+        gif = "the animations as GIF, for places where WebP does not play"
+        parser.add_argument("--gif", action="store_true", help=gif)
 
 
 def method(parser: Any) -> None:
@@ -65,6 +67,13 @@ def rows(parser: Any, default: str) -> None:
     group.add_argument("--half", choices=get_args(Half), help="the prompt's, or the negative prompt's")
     group.add_argument("--sub", type=count, metavar="N", help="which of the prompts that AND joins, from 1")
     group.add_argument("--pass", dest="pass_", choices=("first", "hires"), help="before or after hires fix")
+
+
+def recorded(parser: Any, which: str) -> None:
+    """Which of a dump's blocks and steps are meant."""
+    usual = "(default: all that are there)"
+    parser.add_argument("--blocks", default="", metavar="SPEC", help=f"blocks {which} {usual}")
+    parser.add_argument("--at", default="", metavar="STEPS", help=f"steps {which} {usual}")
 
 
 def flagged(kind: type[Settings], place: str) -> list[Entry]:

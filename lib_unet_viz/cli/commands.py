@@ -221,8 +221,7 @@ def _sheets(traced: Trace, chosen: Settings, options: Namespace, folder: Path) -
         overlays = sheets.heat_overlays(traced, method=chosen.method, one_scale=chosen.one_scale)
         for number, (image, heat) in enumerate(overlays, start=1):
             save_png(image, folder / f"{naming.word(number, heat.word)}.png")
-    if options.animate:
-        files.animate(made, folder)
+    files.animate(made, folder, options)
 
 
 def _positions(options: Namespace, texts: list[str]) -> dict[str, tuple[int, ...]]:

@@ -35,8 +35,7 @@ def diff(options: Namespace) -> None:
         )
         if not made:
             raise ValueError(f"nothing fits; both dumps hold {changed.features}, {changed.attention}")
-        if options.animate:
-            files.animate(made, folder)
+        files.animate(made, folder, options)
         if changed.picture is not None:
             names = (options.a.stem, options.b.stem) if options.a.stem != options.b.stem else ("a", "b")
             save_png(difference.comparison(before, after, labels=names), folder / "comparison.png")

@@ -70,20 +70,31 @@ def _there(folder: Path) -> Path:
 
 def picture(path: Path) -> Path:
     """Where one picture goes: a PNG's name, which no folder has."""
-    if path.suffix.lower() != ".png":
-        raise OutputError(f"{path} does not end in .png")
+    return writable(path, ".png")
+
+
+def writable(path: Path, *endings: str) -> Path:
+    """Where one file goes: a name that ends in one of these, which no folder has. Raises OutputError."""
+    if path.suffix.lower() not in endings:
+        raise OutputError(f"{path} does not end in {' or '.join(endings)}")
     if path.is_dir():
         raise OutputError(f"{path} is a folder; the name of a file is needed")
+    _there(path.parent)
     return path
 
 
-def animate(made: Sequence[tuple[Rendered, Path]], folder: Path) -> None:
-    """An animated WebP of each map that was drawn at several steps."""
+def animate(made: Sequence[tuple[Rendered, Path]], folder: Path, options: Namespace) -> None:
+    """An animation of each map that was drawn at several steps, if it is asked for, as WebP or GIF."""
+    if not (options.animate or options.gif):
+        return
     at = {rendered.key: path for rendered, path in made}
     for group in by_step(rendered for rendered, _ in made):
         if len(group) > 1:
             stem = re.sub(r"-step\d+", "", name(group[0].key))
-            animation([_opened(at[item.key]) for item in group], folder / f"{stem}.webp")
+            animation(
+                [_opened(at[item.key]) for item in group],
+                folder / f"{stem}.{'gif' if options.gif else 'webp'}",
+            )
 
 
 def _opened(path: Path) -> Image.Image:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import lib_unet_viz
-from lib_unet_viz.cli import arguments, commands, compare, edit, study
+from lib_unet_viz.cli import arguments, commands, compare, edit, study, workspace
 from lib_unet_viz.drawing import sheets
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.notation import edits
@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         _show,
         _render,
         _maps,
+        _page,
+        _export,
         _diff,
         _sweep,
         _edit,
@@ -241,6 +243,45 @@ def _maps(add: Callable[..., Any]) -> None:
     parser.add_argument("--components", action="store_true", help="three components of self-attention as RGB")
     parser.add_argument("--segments", action="store_true", help="segments of the self-attention, unasked")
     arguments.folder(parser, "unet-viz-maps", "gets the pictures")
+
+
+def _page(add: Callable[..., Any]) -> None:
+    examples = f"""
+  unet-viz page star/trace.safetensors --out star.html
+  unet-viz page without/trace.safetensors with/trace.safetensors --out changed.html
+  unet-viz page star/trace.safetensors --blocks OUT09-OUT11 --at "1,5-20(+5)" --megabytes 60 --out star.html
+{SPECS.rstrip()}
+"""
+    does = "write a dump, or two to compare, as one HTML page to explore; it opens without a server"
+    parser = _command(add, workspace.page, does, examples)
+    parser.add_argument("dump", type=Path, metavar="DUMP")
+    parser.add_argument("other", type=Path, nargs="?", metavar="DUMP_B", help="a second run, to compare")
+    arguments.rows(parser, "the first that is there")
+    arguments.recorded(parser, "of which the page has maps")
+    parser.add_argument(
+        "--megabytes",
+        type=arguments.count,
+        default=20,
+        metavar="N",
+        help="largest size of the page; maps that do not fit are left out (default: 20)",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="where the page goes")
+
+
+def _export(add: Callable[..., Any]) -> None:
+    examples = f"""
+  unet-viz export star/trace.safetensors --out star.npz
+  unet-viz export batch.safetensors --blocks OUT11 --at 20 --half uncond --out small.safetensors
+{SPECS.rstrip()}
+"""
+    does = "write a dump's arrays for other programs: .npz, or a smaller dump"
+    parser = _command(add, workspace.export, does, examples)
+    parser.add_argument("dump", type=Path, metavar="DUMP")
+    arguments.rows(parser, "the first that is there")
+    arguments.recorded(parser, "that are written")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="ends in .npz or .safetensors"
+    )
 
 
 def _diff(add: Callable[..., Any]) -> None:

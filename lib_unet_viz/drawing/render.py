@@ -269,19 +269,23 @@ def save_png(image: Image.Image, path: str | os.PathLike[str]) -> Path:
 
 
 def animation(frames: Iterable[Image.Image], path: str | os.PathLike[str], *, ms: int = 400) -> Path:
-    """Writes an animated WebP without loss that repeats for ever, `ms` a frame, whole or not at all.
+    """Writes an animation that repeats for ever, `ms` a frame, whole or not at all.
 
-    Smaller frames stand at the upper left of the largest's size. ValueError on no frames, or a size that WebP
-    has not.
+    It is a WebP without loss, or a GIF of 256 colours a frame where the path ends so. Smaller frames stand at
+    the upper left of the largest's size. ValueError on no frames, or a size that WebP has not.
     """
     pictures = [frame.convert("RGB") for frame in frames]
     if not pictures:
         raise ValueError("an animation needs at least one frame")
     size = max(p.width for p in pictures), max(p.height for p in pictures)
-    if max(size) > 16383:
+    gif = Path(path).suffix.lower() == ".gif"
+    if max(size) > 16383 and not gif:
         raise ValueError(f"frames of {size[1]} x {size[0]} pixels; WebP holds up to 16383 a side")
-    first, *rest = (_padded(picture, size) for picture in pictures)
+    padded = (_padded(picture, size) for picture in pictures)
+    first, *rest = (picture.quantize(256) for picture in padded) if gif else padded
     options: dict[str, Any] = {"save_all": True, "append_images": rest, "duration": ms, "loop": 0}
+    if gif:
+        return _written(path, lambda file: first.save(file, format="GIF", optimize=False, **options))
     return _written(path, lambda file: first.save(file, format="WEBP", lossless=True, method=2, **options))
 
 
