@@ -29,6 +29,7 @@ from lib_unet_viz.ui.runs import Runs  # noqa: E402
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
 )
+ME = ("me", 0, 0)  # whose run it is, and how often picture and mask were changed
 CHANGED = EditSettings(
     enabled=True,
     edits="cat -> dog\nhat * 2",
@@ -128,17 +129,17 @@ def test_mistakes_become_messages(tab: Edit, edits: str, changed: dict[str, Any]
     assert said in shown
     assert 'role="alert"' in shown
     for handler in (tab.run_edit, tab.run_sweep):
-        last = list(handler("me", SOURCE, *asked(tab, edits, **changed)))[-1]
+        last = list(handler(*ME, SOURCE, *asked(tab, edits, **changed)))[-1]
         assert said in last[tab.status]
         assert last[tab.go]["interactive"]
 
 
 def test_an_empty_prompt_is_answered_in_place(tab: Edit) -> None:
-    assert "prompt is empty" in list(tab.run_edit("me", " ", *asked(tab, "red -> green")))[-1][tab.status]
+    assert "prompt is empty" in list(tab.run_edit(*ME, " ", *asked(tab, "red -> green")))[-1][tab.status]
 
 
 def test_an_edit_shows_progress_then_pictures_and_masks(tab: Edit) -> None:
-    first, *steps, last = tab.run_edit("me", SOURCE, *asked(tab, "red -> green\n---\n+ outside"))
+    first, *steps, last = tab.run_edit(*ME, SOURCE, *asked(tab, "red -> green\n---\n+ outside"))
     assert not first[tab.go]["interactive"]
     assert ["Step 4 of 4" in update[tab.status] for update in steps] == [False, False, False, True]
     pictures, masks = last[tab.pictures], last[tab.masks]
@@ -147,7 +148,7 @@ def test_an_edit_shows_progress_then_pictures_and_masks(tab: Edit) -> None:
     assert last[tab.comparison]["value"].width > 3 * 64
     assert "Seed 1" in last[tab.status]
     assert last[tab.masks_section]["visible"]
-    plain = list(tab.run_edit("me", SOURCE, *asked(tab, "red -> green", blend=False)))[-1]
+    plain = list(tab.run_edit(*ME, SOURCE, *asked(tab, "red -> green", blend=False)))[-1]
     assert not plain[tab.masks_section]["visible"]
     assert plain[tab.masks] == []
     assert plain[tab.pictures][0][0].tobytes() == pictures[0][0].tobytes()
@@ -185,7 +186,7 @@ def test_a_mask_is_painted_or_given(tab: Edit, value: dict[str, Any]) -> None:
     read = mask_of(value)
     assert read is not None
     assert np.array_equal(read.values > 0, left > 0)
-    last = list(tab.run_edit("me", SOURCE, *asked(tab, "red -> green", blend=False)[:-1], value))[-1]
+    last = list(tab.run_edit(*ME, SOURCE, *asked(tab, "red -> green", blend=False)[:-1], value))[-1]
     assert "only what is inside the given mask" in last[tab.status]
     assert last[tab.masks_section]["visible"]
     source, target = (np.asarray(image) for image, _ in last[tab.pictures])
@@ -202,7 +203,7 @@ def test_no_mask_is_none_and_a_wrong_one_is_a_message(tab: Edit) -> None:
         (given(on=Image.new("RGB", (64, 64))), "no white pixel"),
         (given(strokes((0, 0, 16, 64)).resize((64, 32))), "64 x 32 pixels"),
     ):
-        last = list(tab.run_edit("me", SOURCE, *asked(tab, "red -> green")[:-1], value))[-1]
+        last = list(tab.run_edit(*ME, SOURCE, *asked(tab, "red -> green")[:-1], value))[-1]
         assert said in last[tab.status]
         assert last[tab.go]["interactive"]
 
@@ -216,7 +217,7 @@ def test_a_mask_is_painted_on_the_picture() -> None:
 
 def test_controls_reach_the_edit(tab: Edit) -> None:
     def made(**changed: Any) -> bytes:
-        last = list(tab.run_edit("me", SOURCE, *asked(tab, "red -> green", blend=False, **changed)))[-1]
+        last = list(tab.run_edit(*ME, SOURCE, *asked(tab, "red -> green", blend=False, **changed)))[-1]
         return bytes(last[tab.pictures][1][0].tobytes())
 
     assert made() == made(cross_steps="0.8")
@@ -225,7 +226,7 @@ def test_controls_reach_the_edit(tab: Edit) -> None:
 
 
 def test_a_sweep_shows_its_sheet(tab: Edit) -> None:
-    first, *steps, last = tab.run_sweep("me", SOURCE, *asked(tab, "red -> green"))
+    first, *steps, last = tab.run_sweep(*ME, SOURCE, *asked(tab, "red -> green"))
     assert len(steps) == 12
     assert "of the blocks" in steps[-1][tab.status]
     assert last[tab.swept]["value"].width > 7 * 64
@@ -233,7 +234,7 @@ def test_a_sweep_shows_its_sheet(tab: Edit) -> None:
 
 
 def test_cancelling_ends_the_run(tab: Edit) -> None:
-    running = tab.run_edit("me", SOURCE, *asked(tab, "red -> green"))
+    running = tab.run_edit(*ME, SOURCE, *asked(tab, "red -> green"))
     tab.worker.cancel(next(running)[tab.worker.running])
     last = list(running)[-1]
     assert "Cancelled" in last[tab.status]
@@ -246,7 +247,7 @@ def test_a_picture_of_ones_own_is_edited_and_its_reconstruction_judged(tiny_pipe
         own.build()
     picture = Image.new("RGBA", (200, 100), (200, 30, 30, 255))
     given = [picture, "negative", "", 2, 1, 7.5, 64, 64, *values(own, "red -> circle"), None]
-    *steps, last = own.run_edit("me", "red", *given)
+    *steps, last = own.run_edit(*ME, "red", *given)
     assert "Step 4 of 4" in steps[-1][own.status]
     assert "Reconstruction: latent RMSE" in last[own.status]
     assert "Seed" not in last[own.status]

@@ -35,6 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
 )
 PROMPT = "a red circle"
+ME = ("me", 0, 0)  # whose run it is, and how often picture and mask were changed
 SWAP = EditSettings(enabled=True, edits="red -> green", threshold=0.5)
 STEPS = 2
 
@@ -369,7 +370,7 @@ def test_a_picture_is_edited_in_the_tab(
 
     values = asked(tab, picture)
     assert "once a model is loaded" in tab.show_alignment(PROMPT, *values[5:-1])
-    assert "No checkpoint is loaded" in list(tab.run_edit("me", PROMPT, *values))[-1][tab.status]
+    assert "No checkpoint is loaded" in list(tab.run_edit(*ME, PROMPT, *values))[-1][tab.status]
     sd_models.model_data.sd_model = Checkpoint(ldm_unet)
     assert "a green circle" in tab.show_alignment(PROMPT, *values[5:-1])
     held = []
@@ -380,7 +381,7 @@ def test_a_picture_is_edited_in_the_tab(
         return apply(self, *args, **kwargs)
 
     monkeypatch.setattr(Checkpoint, "apply_model", watched)
-    *steps, last = tab.run_edit("me", PROMPT, *values)
+    *steps, last = tab.run_edit(*ME, PROMPT, *values)
     assert f"Step {2 * STEPS} of {2 * STEPS}" in steps[-1][tab.status]
     assert "Reconstruction: latent RMSE 0" in last[tab.status]
     assert [name for _, name in last[tab.pictures]] == ["source", "target 1: red -> green"]
@@ -396,27 +397,27 @@ def test_a_mask_is_given_in_the_tab(tab: Any, picture: Image.Image) -> None:
     # As gradio 4 and 6 say it, and as gradio 3 does.
     painted = {"background": None, "layers": [mask], "composite": mask}, {"image": black, "mask": mask}
     for value in painted:
-        last = list(tab.run_edit("me", PROMPT, *asked(tab, picture)[:-1], value))[-1]
+        last = list(tab.run_edit(*ME, PROMPT, *asked(tab, picture)[:-1], value))[-1]
         assert "and inside the given mask (50% of the picture) may change" in last[tab.status]
         assert last[tab.masks_section]["visible"]
 
 
 @pytest.mark.usefixtures("checkpoint")
 def test_what_is_missing_is_asked_for(tab: Any, picture: Image.Image) -> None:
-    assert "no picture" in list(tab.run_edit("me", PROMPT, *asked(tab, None)))[-1][tab.status]
-    empty = list(tab.run_edit("me", " ", *asked(tab, picture)))[-1]
+    assert "no picture" in list(tab.run_edit(*ME, PROMPT, *asked(tab, None)))[-1][tab.status]
+    empty = list(tab.run_edit(*ME, " ", *asked(tab, picture)))[-1]
     assert "Write what the picture shows" in empty[tab.status]
-    wrong = list(tab.run_edit("me", PROMPT, *asked(tab, picture, "blue -> green")))[-1]
+    wrong = list(tab.run_edit(*ME, PROMPT, *asked(tab, picture, "blue -> green")))[-1]
     assert "does not hold these words" in wrong[tab.status]
     assert wrong[tab.go]["interactive"]
 
 
 @pytest.mark.usefixtures("checkpoint")
 def test_a_sweep_and_its_end(modules: Any, tab: Any, picture: Image.Image) -> None:
-    last = list(tab.run_sweep("me", PROMPT, *asked(tab, picture)))[-1]
+    last = list(tab.run_sweep(*ME, PROMPT, *asked(tab, picture)))[-1]
     assert last[tab.swept]["value"].width > 7 * 64
-    running = tab.run_sweep("me", PROMPT, *asked(tab, picture))
+    running = tab.run_sweep(*ME, PROMPT, *asked(tab, picture))
     tab.worker.cancel(next(running)[tab.worker.running])
     assert "Cancelled" in list(running)[-1][tab.status]
     modules.shared.state.interrupted = True
-    assert "Interrupted." in list(tab.run_edit("me", PROMPT, *asked(tab, picture)))[-1][tab.status]
+    assert "Interrupted." in list(tab.run_edit(*ME, PROMPT, *asked(tab, picture)))[-1][tab.status]

@@ -20,6 +20,7 @@ from lib_unet_viz.settings.entry import PAGE
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
+from lib_unet_viz.ui.out_of_date import OutOfDate, named
 from lib_unet_viz.ui.parts import SheetSection, heading, sheet, shown
 from lib_unet_viz.ui.run_controls import RunOptions
 from lib_unet_viz.ui.runs import Runs
@@ -36,6 +37,7 @@ TEXT = (
     "Give blocks texts of their own, as in a (~: IN00-OUT11: red ; OUT09-OUT11: blue :~) circle, and see "
     "what they changed; or put one word into each block in turn."
 )
+COMPARE, SWEEP = "Compare with and without", "Sweep it over the blocks"  # the buttons
 CANCELLED = "Cancelled. Pictures of a sweep are kept: the same sweep goes on there."
 
 
@@ -68,17 +70,18 @@ class Compare:
     def build(self) -> None:
         """Make the components, in reading order."""
         with gr.Row(elem_classes=["uv-columns"]):
-            with gr.Column(scale=5, min_width=420):
+            with gr.Column(scale=5, min_width=420, elem_classes=["uv-results"]):
                 heading("Layer prompts", TEXT)
                 with gr.Row():
-                    self.compare = gr.Button("Compare with and without", elem_id="compare")
+                    self.compare = gr.Button(COMPARE, elem_id="compare")
                     self.word = gr.Textbox(
                         "", label="Word", placeholder="red", lines=1, max_lines=1, elem_id="sweep-word"
                     )
-                    self.sweep = gr.Button("Sweep it over the blocks", elem_id="sweep")
+                    self.sweep = gr.Button(SWEEP, elem_id="sweep")
                     self.stop = gr.Button("Cancel", visible=False, elem_id="cancel-compare")
                 self.status = gr.HTML(elem_id="compare-status")
                 self.worker = Worker(self.runs, self.status, busy=self._busy, cancelled=CANCELLED)
+                self.out_of_date = OutOfDate(COMPARE, "compare")
                 self.pictures = sheet("Comparison", "comparison")
                 self.chart = sheet("Chart", "chart")
                 self.dump = gr.File(label="Differences (.safetensors)", interactive=False, visible=False)
@@ -100,22 +103,26 @@ class Compare:
         """inputs: the components of the prompt, negative prompt, steps, seed, cfg, width and height."""
         redraw = [*self.panel.under("difference.color"), self.panel.fields["difference.average"]]
         self.changes.connect(self.panel, self.worker.run, redraw)
-        outputs = [*self.worker.outputs, self.pictures, self.chart, self.dump, self.compare, self.sweep]
+        outputs = [*self.worker.outputs, *self.out_of_date.outputs]
+        outputs += [self.pictures, self.chart, self.dump, self.compare, self.sweep]
         outputs += [self.stop, self.changes.body, self.changes.note, self.changes.step]
+        shaping = [component for component in self.panel.components if component not in redraw]
+        self.out_of_date.connect({**named([*inputs, self.word]), **named(shaping, "Changes: ")})
+        self.compared, self.swept = [*inputs, *self.panel.components], [self.word, *inputs]
         calm: dict[str, Any] = {"show_progress": "hidden"}
-        owner = self.worker.inputs
-        asked = [*owner, *inputs, *self.panel.components]
-        event = self.compare.click(self.run_both, asked, outputs, **calm)
+        owner, marked = self.worker.inputs, self.out_of_date.marked_after
+        event = marked(self.compare.click(self.run_both, [*owner, *self.compared], outputs, **calm))
         event.then(self.changes.show, self.changes.inputs, self.changes.outputs)
         for start in (self.sweep.click, self.word.submit):
-            start(self.run_sweep, [*owner, self.word, *inputs], outputs, **calm)
+            marked(start(self.run_sweep, [*owner, *self.swept], outputs, **calm))
         self.stop.click(self.worker.cancel, [self.worker.running], [self.stop], queue=False)
 
     # Handlers.
 
     def run_both(self, owner: str, *values: Any) -> Generator[Updates, None, None]:
         """Yield updates by component: progress, then both pictures, their difference and the changes."""
-        yield from self.worker(owner, lambda: self._comparison(*values), self._compare)
+        made = self.out_of_date.made(self.compared, values, again=COMPARE)
+        yield from self.worker(owner, lambda: self._comparison(*values), self._compare, made)
 
     def run_sweep(self, owner: str, word: str, prompt: str, *values: Any) -> Generator[Updates, None, None]:
         """Yield updates by component: progress, then the sheet and the chart."""
@@ -124,7 +131,8 @@ class Compare:
             cases = sweep.Sweep.of(prompt, word, self.pipeline.unet)
             return WordSweep(word, prompt, cases, RunOptions.of(*values))
 
-        yield from self.worker(owner, asked, self._sweep)
+        made = self.out_of_date.made(self.swept, [word, prompt, *values], again=SWEEP)
+        yield from self.worker(owner, asked, self._sweep, made)
 
     def _comparison(self, prompt: str, negative: str, *values: Any) -> Comparison:
         settings = replace(self.panel.settings(values[5:]).difference, enabled=True)
@@ -149,14 +157,15 @@ class Compare:
             )
             for number, (text, unwanted) in enumerate((plain, given))
         )
-        return self._compared(job, without, with_layers, settings)
+        return self._compared(job, without, with_layers, asked)
 
-    def _compared(self, job: Job, without: Trace, given: Trace, settings: DifferenceSettings) -> Updates:
+    def _compared(self, job: Job, without: Trace, given: Trace, asked: Comparison) -> Updates:
         changed = difference.difference(without, given)
         job.keep(changed)
-        file = str(save_trace(changed, job.folder / "difference")) if settings.dump else None
+        file = str(save_trace(changed, job.folder / "difference")) if asked.settings.dump else None
+        done = readout.note(f"Done. Seed {given.meta.seed}")
         return {
-            self.status: readout.note(f"Done. Seed {given.meta.seed}"),
+            self.status: done + readout.of_run(asked.prompt, asked.run.steps, asked.run.cfg),
             self.pictures: gr.update(
                 value=difference.comparison(without, given, labels=LABELS), label="Comparison", visible=True
             ),
@@ -176,8 +185,10 @@ class Compare:
 
         folder = self._folder({"prompt": asked.prompt, "word": asked.word, **run})
         found = sweep.run(asked.cases, drawn, folder=folder, made_with=run, progress=report)
+        done = readout.note(f"Done. Seed {asked.run.seed}. Distances: {difference.DISTANCE}")
+        shows = readout.of_run(asked.prompt, asked.run.steps, asked.run.cfg)
         return {
-            self.status: readout.note(f"Done. Seed {asked.run.seed}. Distances: {difference.DISTANCE}"),
+            self.status: done + readout.note(f"“{asked.word.strip()}” in each block") + shows,
             self.pictures: gr.update(value=found.sheet(), label="Sweep", visible=True),
             self.chart: gr.update(value=found.chart(), visible=True),
             self.dump: shown(False),

@@ -188,10 +188,9 @@ class Txt2Img:
             outputs += [section.body, section.note, section.step]
         self.asked = [*inputs, *panel.components]
         self.out_of_date.connect({**named(inputs), **_shaping(panel)})
-        mark = (self.out_of_date.mark, self.out_of_date.inputs, self.out_of_date.note)
         for start in (self.go.click, self.prompt.submit):
             event = start(self.generate, [*worker.inputs, *self.asked], outputs, show_progress="hidden")
-            event = event.then(*mark, show_progress="hidden")
+            event = self.out_of_date.marked_after(event)
             for section in (self.features, self.attention):
                 event = event.then(section.show, section.inputs, section.outputs)
             event.then(
@@ -235,18 +234,25 @@ class Txt2Img:
         return self._results(job, trace, asked)
 
     def _emptied(self) -> Updates:
-        sections = (self.words, self.dump, self.features, self.attention, self.attention_from)
+        sections = (
+            self.out_of_date,
+            self.words,
+            self.dump,
+            self.features,
+            self.attention,
+            self.attention_from,
+        )
         found = {self.pictures: shown(True), self.attention_from_section: shown(False)}
-        for section in sections:
+        for section in (self.out_of_date, *sections):
             found |= section.emptied()
         return found
 
     def _results(self, job: Job, trace: Trace, asked: Generation) -> Updates:
         size = f"{trace.picture.width} × {trace.picture.height}" if trace.picture else ""
         done = f"Done. Seed {asked.run.seed} · {size} · {trace.nbytes / 1e6:,.1f} MB recorded"
-        shows = f"“{asked.prompt.strip()}” · {asked.run.steps} steps · CFG scale {asked.run.cfg:g}"
+        shows = readout.of_run(asked.prompt, asked.run.steps, asked.run.cfg)
         return {
-            self.status: "".join(readout.note(line) for line in (done, shows, *trace.notes)),
+            self.status: readout.note(done) + shows + "".join(map(readout.note, trace.notes)),
             self.pictures: shown(True),
             self.picture: gr.update(value=trace.picture, label="Picture"),
             self.attention_from_section: shown(bool(trace.attention.all(kind="self"))),

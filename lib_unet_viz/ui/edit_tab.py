@@ -18,6 +18,7 @@ from lib_unet_viz.settings.entry import PAGE
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.mask_input import MaskInput, mask_of
+from lib_unet_viz.ui.out_of_date import OutOfDate, named
 from lib_unet_viz.ui.parts import gallery, given, heading, picture, sheet, shown, upload
 from lib_unet_viz.ui.run_controls import RunControls, RunOptions
 from lib_unet_viz.ui.runs import Runs
@@ -47,6 +48,7 @@ FIRST = "Write a prompt, and below it what to change: both prompts stand here si
 LATER = "Both prompts stand here side by side once a model is loaded."
 INVERSION = "How the way back to noise is found; the source prompt says what the picture shows."
 CANCELLED = "Cancelled; nothing was kept of this run."
+EDIT, SWEEP = "Edit", "Sweep 0 … 100 %"  # the buttons
 
 
 @dataclass(frozen=True)
@@ -122,15 +124,15 @@ class EditTab(ABC):
                 self.edits = first["edit.edits"]
                 self.edits.elem_id = "edits"
             with gr.Column(scale=1, min_width=210, elem_classes=["uv-buttons"]):
-                self.go = gr.Button("Edit", variant="primary", elem_id="edit")
-                self.sweep = gr.Button("Sweep 0 … 100 %", elem_id="edit-sweep")
+                self.go = gr.Button(EDIT, variant="primary", elem_id="edit")
+                self.sweep = gr.Button(SWEEP, elem_id="edit-sweep")
                 self.stop = gr.Button("Cancel", visible=False, elem_id="cancel-edit")
         self.alignment = gr.HTML(readout.note(FIRST), elem_id="alignment")
         if self.examples:
             pairs = [list(pair) for pair in self.examples]
             gr.Examples(pairs, [self.prompt, self.edits], label="For example")
         with gr.Row(elem_classes=["uv-columns"]):
-            with gr.Column(scale=5, min_width=420):
+            with gr.Column(scale=5, min_width=420, elem_classes=["uv-results"]):
                 self._build_results()
             with gr.Column(scale=3, min_width=320):
                 self._build_settings()
@@ -140,6 +142,7 @@ class EditTab(ABC):
         self.status = gr.HTML(self.empty, elem_id="edit-status")
         self.worker = Worker(self.runs, self.status, busy=self._busy, cancelled=CANCELLED, alone=self._alone)
         self.preview = picture("Preview", "edit-preview", visible=False)
+        self.out_of_date = OutOfDate(EDIT, "edit")
         self.comparison = sheet("Comparison", "edit-comparison")
         with gr.Column(visible=False) as self.pictures_section:
             heading("Pictures", "The source, then each target. Click one to see it large and to keep it.")
@@ -166,14 +169,23 @@ class EditTab(ABC):
         asked = [self.prompt, *self.panel.components]
         for component in asked:
             ui.on_edit(component, self.show_alignment, asked, [self.alignment])
-        outputs = [*self.worker.outputs, self.preview, self.comparison, self.swept]
+        outputs = [*self.worker.outputs, *self.out_of_date.outputs, self.preview, self.comparison, self.swept]
         outputs += [self.pictures_section, self.pictures, self.masks_section, self.masks]
         outputs += [self.go, self.sweep, self.stop, self.source]
-        asked = [self.prompt, *self.run_settings, *self.panel.components, self.mask.component]
+        self.out_of_date.connect(self._watched())
+        self.asked = [self.prompt, *self.run_settings, *self.panel.components, self.mask.component]
+        inputs = [*self.worker.inputs, *self.out_of_date.counts, *self.asked]
         for button, handler in ((self.go, self.run_edit), (self.sweep, self.run_sweep)):
-            button.click(handler, [*self.worker.inputs, *asked], outputs, show_progress="hidden")
+            self.out_of_date.marked_after(button.click(handler, inputs, outputs, show_progress="hidden"))
         self.stop.click(self.worker.cancel, [self.worker.running], [self.stop], queue=False)
         self.mask.connect(self.uploaded, self.source)
+
+    def _watched(self) -> dict[str, Any]:
+        """The controls that decide what a result is, by name."""
+        pictures = {"Picture": self.uploaded, "Mask": self.mask.component}
+        counts = {name: self.out_of_date.counted(component) for name, component in pictures.items()}
+        settings = [part for part in self.run_settings if part is not self.uploaded]
+        return {**named([self.prompt]), **counts, **named([*settings, *self.panel.components])}
 
     # Handlers.
 
@@ -197,12 +209,23 @@ class EditTab(ABC):
         return True
 
     def run_edit(self, owner: str, *values: Any) -> Generator[Updates, None, None]:
-        """Yield updates by component: previews of the first target, then the pictures."""
-        yield from self.worker(owner, lambda: self._asked(*values), self._edit)
+        """Yield updates by component: previews of the first target, then the pictures.
+
+        values: how often each picture was changed, then of `asked`.
+        """
+        yield from self._run(owner, values, self._edit, EDIT)
 
     def run_sweep(self, owner: str, *values: Any) -> Generator[Updates, None, None]:
-        """Yield updates by component: progress, then the sheet of the sweep."""
-        yield from self.worker(owner, lambda: self._asked(*values), self._sweep)
+        """Yield updates by component: progress, then the sheet of the sweep; values as of `run_edit`."""
+        yield from self._run(owner, values, self._sweep, SWEEP)
+
+    def _run(
+        self, owner: str, values: Sequence[Any], work: Callable[[Job, EditAsked], Updates], button: str
+    ) -> Generator[Updates, None, None]:
+        counts = self.out_of_date.counts
+        made = self.out_of_date.made([*counts, *self.asked], values, again=button)
+        asked = values[len(counts) :]
+        yield from self.worker(owner, lambda: self._asked(*asked), work, made)
 
     def _asked(self, prompt: str, *values: Any) -> EditAsked:
         """What the components say. Raises ValueError."""
@@ -221,7 +244,7 @@ class EditTab(ABC):
             job.report(f"Step {done} of {total}", done / total, seen)
 
         edited = self._edited(job, asked.prompt, asked.run, asked.settings, progress=step)
-        return {**self._results(edited, asked.run), self.swept: shown(False)}
+        return {**self._results(edited, asked), self.swept: shown(False)}
 
     def _sweep(self, job: Job, asked: EditAsked) -> Updates:
         from lib_unet_viz.drawing import edit_sheets
@@ -236,14 +259,14 @@ class EditTab(ABC):
         cases = edit_sheets.cases(asked.settings, self.model().unet)
         _, drawn = edit_sheets.sweep(cases, partial(self._edited, job, asked.prompt, run), report)
         done = readout.note("Done" if own else f"Done. Seed {run['seed']}")
-        return {**self._emptied(), self.status: done, self.swept: _visible(drawn)}
+        return {**self._emptied(), self.status: done + _shows(asked), self.swept: _visible(drawn)}
 
     def _edited(
         self, job: Job, prompt: str, run: Mapping[str, Any], settings: EditSettings, **more: Any
     ) -> Edited:
         return self._draw(self.model(), prompt, settings, cancelled=job.cancelled, **run, **more)
 
-    def _results(self, edited: Edited, run: Mapping[str, Any]) -> Updates:
+    def _results(self, edited: Edited, asked: EditAsked) -> Updates:
         from lib_unet_viz.drawing import difference, edit_sheets
         from lib_unet_viz.drawing.norm import number
         from lib_unet_viz.editing import explanation
@@ -256,14 +279,15 @@ class EditTab(ABC):
         drawn = [(mask, name) for mask, name in zip(masks, names[1:], strict=True) if mask is not None]
         changes = ", ".join(number(edit_sheets.changed(edited, at)) for at in range(1, len(edited.pictures)))
         errors = ", ".join(f"{name} {number(error)}" for name, error in edited.errors.items())
-        made = f"Reconstruction: {errors}" if errors else f"Seed {run['seed']}"
-        summary = [f"Done. {made}. Changed by {changes} ({difference.DISTANCE})", *edited.notes]
+        made = f"Reconstruction: {errors}" if errors else f"Seed {asked.run['seed']}"
+        done = readout.note(f"Done. {made}. Changed by {changes} ({difference.DISTANCE})")
+        summary = list(edited.notes)
         if edited.request.mask is not None:
             summary += [
                 f"{name}: {explanation.blended(edited.plan, at)}" for at, name in enumerate(names[1:], 1)
             ]
         return {
-            self.status: "".join(readout.note(line) for line in summary),
+            self.status: done + _shows(asked) + "".join(map(readout.note, summary)),
             self.comparison: _visible(edit_sheets.comparison(edited)),
             self.pictures_section: shown(True),
             self.source: edited.pictures[0],
@@ -323,6 +347,11 @@ class Edit(EditTab):
 def inversions() -> Any:
     """The choice of how a picture of one's own is inverted."""
     return gr.Radio(list(METHODS), value=METHODS[0], label="Inversion", info=INVERSION)
+
+
+def _shows(asked: EditAsked) -> str:
+    run = asked.run
+    return readout.of_run(asked.prompt, run["steps"], run["cfg"])
 
 
 def _visible(value: Image.Image) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -16,17 +18,31 @@ if TYPE_CHECKING:
 CALM: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 
 
+@dataclass(frozen=True)
+class Made:
+    """What a result was made with: values of controls by name, and the button that makes it anew."""
+
+    again: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def but(self, changed: Mapping[str, Any]) -> Made:
+        """The same, with other values of some controls."""
+        return replace(self, given={**self.given, **changed})
+
+
 class OutOfDate:
     """A line over a result, and what its controls were; made where it is to stand.
 
-    again: the button that makes the result anew. `outputs` are among those of the handler that makes it.
+    again: the button that makes the result anew; a result may have one of its own. `outputs` are among those
+    of the handler that makes it.
     """
 
     def __init__(self, again: str, name: str) -> None:
         self._again = again
         self._watched: dict[str, Any] = {}
         self._pictures: dict[int, Any] = {}
-        self.made_with, self.note = gr.State({}), gr.HTML(visible=False, elem_id=f"{name}-out-of-date")
+        self.counts: list[Any] = []  # of pictures, in the order in which they were asked for
+        self.made_with, self.note = gr.State(Made()), gr.HTML(visible=False, elem_id=f"{name}-out-of-date")
         self.outputs = [self.made_with, self.note]
 
     def connect(self, controls: Mapping[str, Any]) -> None:
@@ -43,30 +59,39 @@ class OutOfDate:
         """A control that stands for a picture: how often it was changed, so that it need not travel."""
         count = gr.State(0)
         self._pictures[id(count)] = picture
+        self.counts.append(count)
         return count
+
+    def marked_after(self, event: Any) -> Any:
+        """The event, after which the result is marked if need be: controls may change while it is made."""
+        return event.then(self.mark, self.inputs, [self.note], **CALM)
 
     @property
     def inputs(self) -> list[Any]:
         """What `mark` is given."""
         return [self.made_with, *self._watched.values()]
 
-    def made(self, components: Sequence[Any], values: Sequence[Any]) -> Updates:
+    def made(self, components: Sequence[Any], values: Sequence[Any], *, again: str = "") -> Updates:
         """Updates that go with a result: which values of these components it was made with."""
         given = {id(component): value for component, value in zip(components, values, strict=True)}
         there = {name: given[id(part)] for name, part in self._watched.items() if id(part) in given}
-        return {self.made_with: there}
+        return {self.made_with: Made(again or self._again, there)}
 
-    def mark(self, made_with: Mapping[str, Any], *values: Any) -> Any:
+    def emptied(self) -> Updates:
+        """Updates for when there is no result."""
+        return {self.made_with: Made(), self.note: gr.update(visible=False)}
+
+    def mark(self, made: Made, *values: Any) -> Any:
         """The line, hidden while the result is what the controls say."""
         now = zip(self._watched, values, strict=True)
-        changed = [name for name, value in now if name in made_with and _differ(made_with[name], value)]
-        line = readout.out_of_date(changed, self._again) if changed else ""
+        changed = [name for name, value in now if name in made.given and _differ(made.given[name], value)]
+        line = readout.out_of_date(changed, made.again) if changed else ""
         return gr.update(value=line, visible=bool(changed))
 
 
 def named(components: Iterable[Any], prefix: str = "") -> dict[str, Any]:
-    """Controls by their labels."""
-    return {f"{prefix}{component.label}": component for component in components}
+    """Controls by their labels, without what these add after a comma, a colon or in brackets."""
+    return {f"{prefix}{re.split('[,:(]', part.label)[0].strip()}": part for part in components}
 
 
 def _one_more(times: int) -> int:

@@ -159,6 +159,11 @@ def note(text: str) -> str:
     return f'<p class="uv-note">{escape(text)}</p>'
 
 
+def of_run(prompt: str, steps: int, cfg: float) -> str:
+    """What a result shows, to be put beside it."""
+    return note(f"“{prompt.strip()}” · {_count(steps, 'step')} · CFG scale {cfg:g}")
+
+
 def out_of_date(changed: Sequence[str], again: str) -> str:
     """What of a result's controls was changed since, and the button that makes it anew."""
     text = f"Out of date. Changed since then: {', '.join(changed)}. Press {again} to update."

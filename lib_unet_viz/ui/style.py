@@ -19,7 +19,7 @@ PARTS_CSS = """
   background: rgba(234, 88, 12, 0.09); color: var(--body-text-color); border-radius: 4px; }
 .uv-stale { font-size: 0.92rem; margin: 0.2rem 0; padding: 0.4rem 0.8rem; border-left: 3px solid #ca8a04;
   background: rgba(202, 138, 4, 0.13); color: var(--body-text-color); border-radius: 4px; }
-.uv-results:has(.uv-stale) img { opacity: 0.45; }
+.uv-results:has(.uv-stale) img:not(#edit-preview img) { opacity: 0.45; }
 .uv-empty { border: 1px dashed var(--border-color-primary); border-radius: 8px; padding: 1.1rem 1.3rem; }
 .uv-empty p, .uv-empty li { margin: 0 0 0.25rem; opacity: 0.75; font-size: 0.95rem; }
 .uv-empty ul { margin: 0; padding-left: 1.2rem; list-style: disc; }

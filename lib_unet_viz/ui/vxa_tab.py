@@ -6,7 +6,7 @@ a look needs is imported by it, so that a webui starts sooner.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from lib_unet_viz.trace import Trace
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.attention_from import AttentionFrom
-from lib_unet_viz.ui.out_of_date import CALM, OutOfDate
+from lib_unet_viz.ui.out_of_date import CALM, Made, OutOfDate
 from lib_unet_viz.ui.parts import gallery, given, heat_bar, picture, shown, upload
 from lib_unet_viz.ui.runs import Runs
 from lib_unet_viz.ui.working import Job, Updates, Worker
@@ -202,7 +202,7 @@ class VXA:
             remade = drawing.then(
                 self.remade, [stale.made_with, *questions.values()], [stale.made_with], **CALM
             )
-            remade.then(stale.mark, stale.inputs, [stale.note], **CALM)
+            stale.marked_after(remade)
 
         self.prompt.change(
             self.tokenise,
@@ -223,7 +223,7 @@ class VXA:
         for start in (self.go.click, self.prompt.submit, self.indices.submit):
             inputs = [*worker.inputs, *self.asked]
             event = start(self.visualize, inputs, outputs, show_progress="hidden").then(*untick, **CALM)
-            event.then(stale.mark, stale.inputs, [stale.note], **CALM).then(
+            stale.marked_after(event).then(
                 attention_from.fill,
                 [worker.run, attention_from.site],
                 [attention_from.site, attention_from.head, attention_from.step],
@@ -268,13 +268,11 @@ class VXA:
         """Where other words are asked about, no token is."""
         return ([], "") if other.strip() else (gr.update(), indices)
 
-    def remade(
-        self, made_with: Mapping[str, Any], prompt: str, indices: str, other: str
-    ) -> Mapping[str, Any]:
+    def remade(self, made_with: Made, prompt: str, indices: str, other: str) -> Made:
         """What the drawing that is seen was made with, after it was drawn again."""
-        if made_with.get(PROMPT) != prompt:
+        if made_with.given.get(PROMPT) != prompt:
             return made_with  # then it was not
-        return {**made_with, INDICES: indices, OTHER: other}
+        return made_with.but({INDICES: indices, OTHER: other})
 
     def type_indices(self, text: str, prompt: str, chosen: Sequence[str]) -> tuple[Any, Any]:
         """The tokens whose indices were typed, and what is wrong with these if anything is."""
@@ -293,9 +291,9 @@ class VXA:
         values: of `asked`, the last of which only says how often the picture was changed.
         """
         made = self.out_of_date.made(self.asked, values)
-        questions = made[self.out_of_date.made_with]
-        if questions[OTHER].strip():
-            questions[INDICES] = ""  # which are unticked then
+        made_with: Made = made[self.out_of_date.made_with]
+        if made_with.given[OTHER].strip():
+            made = {self.out_of_date.made_with: made_with.but({INDICES: ""})}  # which are unticked then
         yield from self.worker(owner, lambda: Look.of(*values[:-1]), self._look, made)
 
     def _look(self, job: Job, wanted: Look) -> Updates:

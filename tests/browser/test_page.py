@@ -312,3 +312,37 @@ def test_an_edit_by_its_words(page: Any) -> None:
     page.locator("#cancel-edit").click()
     api.expect(page.locator("#edit-status").first).to_contain_text("Cancelled")
     api.expect(page.locator("#edit")).to_be_enabled()
+
+
+def test_an_edit_that_no_longer_fits_the_controls_is_out_of_date(page: Any) -> None:
+    open_tab(page, "Edit")
+    stale = page.locator("#edit-out-of-date .uv-stale")
+    box(page, "edit-prompt").fill(PROMPT)
+    box(page, "edits").fill("red -> green")
+    api.expect(stale).to_have_count(0)  # there is no result yet
+    page.locator("#edit").click()
+    api.expect(page.locator("#edit-status").first).to_contain_text("Changed by", timeout=LONG)
+    api.expect(stale).to_have_count(0)
+    box(page, "edits").fill("red -> yellow")
+    api.expect(stale).to_contain_text("Edits. Press Edit to update")
+    api.expect(page.locator("#edit-comparison img")).to_have_css("opacity", "0.45")
+    shoot(page, f"edit-out-of-date-{page.viewport_size['width']}")
+    box(page, "edits").fill("red -> green")
+    api.expect(stale).to_have_count(0)
+    page.locator(".label-wrap", has_text="A picture of yours").click()
+    page.locator("#edit-upload input[type=file]").set_input_files(str(ROOT / "docs" / "sweep.png"))
+    api.expect(stale).to_contain_text("Picture")
+
+
+def test_a_comparison_that_no_longer_fits_the_controls_is_out_of_date(page: Any) -> None:
+    box(page, "prompt").fill("a (~: IN00-M00: red ; OUT00-OUT02: blue :~) circle")
+    page.locator("#compare").click()
+    api.expect(page.locator("#compare-status").first).to_contain_text("Done", timeout=LONG)
+    stale = page.locator("#compare-out-of-date .uv-stale")
+    api.expect(stale).to_have_count(0)
+    box(page, "sweep-word").fill("red")
+    box(page, "prompt").fill("a (~: IN00-M00: red ; OUT00-OUT02: green :~) circle")
+    api.expect(stale).to_contain_text("Prompt. Press Compare with and without to update")
+    shoot(page, f"comparison-out-of-date-{page.viewport_size['width']}")
+    page.locator("#compare").click()
+    api.expect(stale).to_have_count(0, timeout=LONG)
