@@ -240,6 +240,7 @@ def edit(
     progress: Callable[[int, int, Image.Image], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     mask: Mask | None = None,
+    record: Settings | None = None,
 ) -> Edited:
     """As `diffusers_edit.edit`, by this model's sampler."""
     height, width = size or (128, 128)
@@ -257,7 +258,10 @@ def edit(
         return Call(step=now, total=steps, sigma=1 - now / steps, rows=rows, size=tuple(args[0].shape[-2:]))
 
     editing = Editing(model.unet, plan, calls=calls)
-    with editing:
+    meta = {"images": [{"prompt": text, "tokens": {"cond": model.tokens(text)}} for text in request.prompts]}
+    captures = {} if record is None else record.captures(model.unet)
+    recorder = Recorder(model.unet, **captures, calls=calls, meta=meta)
+    with editing, nullcontext() if record is None else recorder:
         for now in range(steps):
             without, given = model.module(torch.cat([x, x]), now, contexts).chunk(2)
             x = editing.blend(0.9 * x + 0.2 * (without + cfg / 8 * (given - without)))
@@ -266,7 +270,8 @@ def edit(
                 raise Cancelled(Trace())
             if progress is not None:
                 progress(now + 1, steps, _picture(x[1:]))
-    return Edited(request, plan, [_picture(latent[None]) for latent in x], editing.masks)
+    pictures = [_picture(latent[None]) for latent in x]
+    return Edited(request, plan, pictures, editing.masks, trace=recorder.trace if record else None)
 
 
 def _picture(latent: Tensor) -> Image.Image:

@@ -18,7 +18,6 @@ from lib_unet_viz.meta import Meta
 from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.notation.tokens import BOS, EOS
 from lib_unet_viz.trace import AttentionMap, FeatureMap, Key, MapLookupError, Selection, Trace
-from lib_unet_viz.workspace import bundle as bundles
 from lib_unet_viz.workspace import contents, numbers, page
 from lib_unet_viz.workspace.bundle import Bundle, BundleError
 from lib_unet_viz.workspace.contents import Choice
@@ -280,7 +279,9 @@ def test_what_does_not_fit_is_named_and_measured_all_the_same() -> None:
 
 def test_steps_are_kept_evenly_spread() -> None:
     rank = contents._spread({0, 1, 2, 3, 4, 8, 16})
-    assert sorted(rank, key=rank.__getitem__)[:4] == [16, 0, 8, 4]
+    assert sorted(rank, key=rank.__getitem__) == [16, 0, 3, 1, 4, 2, 8]
+    for count in range(40):
+        assert sorted(contents._spread(range(count)).values()) == list(range(count))
     assert contents._spread(set()) == {}
     assert contents._spread({3}) == {3: 0}
 
@@ -356,4 +357,5 @@ def test_a_page_is_not_larger_than_asked() -> None:
     most = 2_500_000
     text = page.text(Bundle.of([trace], most=page.room(most)))
     assert most / 2 < len(text.encode()) <= most
-    assert bundles.FORMAT == 1
+    with pytest.raises(BundleError, match=r"needs .* of them texts; allowed: 2,500,000"):
+        page.text(Bundle.of([recorded(prompt="x" * 3_000_000)]), most=most)

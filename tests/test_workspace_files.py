@@ -128,7 +128,7 @@ def test_a_smaller_dump(dumps: list[Path], tmp_path: Path, capsys: pytest.Captur
     assert [str(item.key) for item in (*found.features, *found.attention)] == ["OUT01 step 1 image 0 cond"]
     assert torch.equal(found.features[0].data, load_trace(dumps[0]).features.one(step=1).data)
     assert run("export", dumps[0], "--at", "3", "--blocks", "IN00", "--out", out) == 2
-    assert "nothing in" in capsys.readouterr().err
+    assert "nothing fits" in capsys.readouterr().err
 
 
 def test_only_one_image_goes_into_a_file(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from PIL import Image
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from lib_unet_viz.app.txt2img import Txt2Img
+from lib_unet_viz.app.txt2img import Txt2Img, recorded
 from lib_unet_viz.demo import scenes
 from lib_unet_viz.drawing.pictures import MOST_BYTES
 from lib_unet_viz.hosts.diffusers.edit import edit
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui.edit_tab import Edit
+from lib_unet_viz.ui.explore_tab import EXPLORE, MOST_DUMP, Explore
 from lib_unet_viz.ui.runs import KEPT, Runs
 from lib_unet_viz.ui.style import CSS, theme
 from lib_unet_viz.ui.vxa_tab import VXA
@@ -47,13 +48,21 @@ def build(pipeline: Pipeline, *, edit: Callable[..., Edited] = edit, kept: int =
     cache = ui.known(gr.Blocks, delete_cache=(3600, 3600))
     with gr.Blocks(title=TITLE, analytics_enabled=False, **style, **cache) as blocks:
         gr.HTML(_title(pipeline), elem_classes=["uv-title"])
-        with gr.Tab("txt2img"):
-            txt2img = Txt2Img(pipeline, runs)
-            txt2img.build()
-        with gr.Tab("Edit"):
-            Edit(pipeline, runs, draw=edit).build()
-        with gr.Tab("VXA"):
-            VXA(lambda: pipeline, runs, examples=_examples()).build()
+        with gr.Tabs() as tabs:
+            with gr.Tab("txt2img", id="txt2img"):
+                txt2img = Txt2Img(pipeline, runs)
+                txt2img.build()
+            with gr.Tab("Edit", id="edit"):
+                edited = Edit(pipeline, runs, draw=edit, recorded=recorded(pipeline))
+                edited.build()
+            with gr.Tab("VXA", id="vxa"):
+                VXA(lambda: pipeline, runs, examples=_examples()).build()
+            with gr.Tab("Explore", id=EXPLORE):
+                explore = Explore(runs)
+                explore.build()
+        explore.open_by(explore.last, txt2img.worker.run, tabs)
+        explore.open_by(txt2img.explore, txt2img.worker.run, tabs)
+        explore.open_by(edited.explore, edited.worker.run, tabs, images=(0, 1))
         txt2img.load(blocks)
     blocks.queue()
     return blocks
@@ -81,7 +90,9 @@ def serve(blocks: Any, *, host: str | None = None, port: int | None = None, brow
     start = blocks.launch
     guards = [] if host else [Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK, www_redirect=False)]
     options: dict[str, Any] = {"share": False, "show_error": True, "app_kwargs": {"middleware": guards}}
-    options |= ui.known(start, **_looks(), max_file_size=MOST_BYTES, ssr_mode=False, footer_links=[])
+    options |= ui.known(
+        start, **_looks(), max_file_size=max(MOST_BYTES, MOST_DUMP), ssr_mode=False, footer_links=[]
+    )
     options |= ui.known(start, show_api=False, show_tips=False)
     start(server_name=host or HOST, server_port=port, inbrowser=browser, **options)
 

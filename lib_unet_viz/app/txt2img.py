@@ -72,7 +72,7 @@ class Txt2Img:
     def build(self) -> None:
         """Make the components, in reading order, and connect them."""
         self._build_prompt()
-        defaults = self._defaults()
+        defaults = recorded(self.pipeline)
         with gr.Row(elem_classes=["uv-columns"]):
             with gr.Column(scale=5, min_width=420, elem_classes=["uv-results"]):
                 self._build_results()
@@ -128,6 +128,7 @@ class Txt2Img:
         with gr.Row(visible=False) as self.pictures:
             self.picture = picture("Picture", "picture")
             self.words.build_large()
+        self.explore = gr.Button("Explore this run", visible=False, elem_id="explore-run")
         with gr.Column(visible=False) as self.attention_from_section:
             self.attention_from.build()
         self.words.build()
@@ -135,23 +136,6 @@ class Txt2Img:
     def _build_settings(self) -> None:
         with gr.Accordion("Picture", open=True):
             self.controls = RunControls(self.pipeline)
-
-    def _defaults(self) -> Settings:
-        """For a small model all blocks, and a fine attention layer (its middle block has few positions).
-
-        Else the usual choice, less what this model does not have.
-        """
-        usual, native = Settings(), self.pipeline.native_size
-        fine = vxa.default_layers(self.pipeline).split(",")[-1]
-        whole = replace(
-            usual,
-            features=replace(usual.features, blocks=""),
-            attention=replace(usual.attention, blocks=fine),
-        )
-        if self.pipeline.estimate(whole, steps=STEPS, size=(native, native)) <= FEW_BYTES:
-            return whole
-        present = [name for name in usual.features.blocks.split(",") if name in self.pipeline.unet.blocks]
-        return replace(usual, features=replace(usual.features, blocks=",".join(present)))
 
     def _connect(self) -> None:
         panel, run = self.panel, self.controls
@@ -180,6 +164,7 @@ class Txt2Img:
         outputs += [
             *self.words.outputs,
             *self.dump.outputs,
+            self.explore,
             self.attention_from_section,
             attention_from.result,
             attention_from.note,
@@ -242,7 +227,8 @@ class Txt2Img:
             self.attention,
             self.attention_from,
         )
-        found = {self.pictures: shown(True), self.attention_from_section: shown(False)}
+        hidden = (self.explore, self.attention_from_section)
+        found = {self.pictures: shown(True), **{part: shown(False) for part in hidden}}
         for section in (self.out_of_date, *sections):
             found |= section.emptied()
         return found
@@ -255,6 +241,7 @@ class Txt2Img:
             self.status: readout.note(done) + shows + "".join(map(readout.note, trace.notes)),
             self.pictures: shown(True),
             self.picture: gr.update(value=trace.picture, label="Picture"),
+            self.explore: shown(bool(trace.images)),
             self.attention_from_section: shown(bool(trace.attention.all(kind="self"))),
             **self.words.filled(job, trace),
             **self.dump.filled(),
@@ -267,6 +254,21 @@ class Txt2Img:
             self.go: shown(not running),
             self.stop: gr.update(visible=running, interactive=True, value="Cancel"),
         }
+
+
+def recorded(pipeline: Pipeline) -> Settings:
+    """What is recorded at first: for a small model all blocks, and a fine attention layer (its middle block
+    has few positions); else the usual choice, less what this model does not have.
+    """
+    usual, native = Settings(), pipeline.native_size
+    fine = vxa.default_layers(pipeline).split(",")[-1]
+    whole = replace(
+        usual, features=replace(usual.features, blocks=""), attention=replace(usual.attention, blocks=fine)
+    )
+    if pipeline.estimate(whole, steps=STEPS, size=(native, native)) <= FEW_BYTES:
+        return whole
+    present = [name for name in usual.features.blocks.split(",") if name in pipeline.unet.blocks]
+    return replace(usual, features=replace(usual.features, blocks=",".join(present)))
 
 
 def _shaping(panel: ui.Panel) -> dict[str, Any]:

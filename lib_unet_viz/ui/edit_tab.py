@@ -104,6 +104,10 @@ class EditTab(ABC):
     def _planned(self, prompt: str, settings: EditSettings) -> tuple[Request, Plan]:
         """What an edit will do. Raises ValueError."""
 
+    def _record(self, run: Mapping[str, Any]) -> Settings | None:
+        """What to record of an edit with these arguments, so that its runs can be explored."""
+        return None
+
     # All the rest.
 
     def build(self) -> None:
@@ -147,6 +151,7 @@ class EditTab(ABC):
         with gr.Column(visible=False) as self.pictures_section:
             heading("Pictures", "The source, then each target. Click one to see it large and to keep it.")
             self.pictures = gallery("Pictures", "edit-pictures")
+            self.explore = gr.Button("Explore source and target", visible=False, elem_id="explore-edit")
         with gr.Column(visible=False) as self.masks_section:
             heading(
                 "Local blend", "Bright: what may change at each step. Elsewhere the picture is the source's."
@@ -171,7 +176,7 @@ class EditTab(ABC):
             ui.on_edit(component, self.show_alignment, asked, [self.alignment])
         outputs = [*self.worker.outputs, *self.out_of_date.outputs, self.preview, self.comparison, self.swept]
         outputs += [self.pictures_section, self.pictures, self.masks_section, self.masks]
-        outputs += [self.go, self.sweep, self.stop, self.source]
+        outputs += [self.go, self.sweep, self.stop, self.source, self.explore]
         self.out_of_date.connect(self._watched())
         self.asked = [self.prompt, *self.run_settings, *self.panel.components, self.mask.component]
         inputs = [*self.worker.inputs, *self.out_of_date.counts, *self.asked]
@@ -243,8 +248,12 @@ class EditTab(ABC):
             seen = {} if preview is None else {self.preview: _visible(preview)}
             job.report(f"Step {done} of {total}", done / total, seen)
 
-        edited = self._edited(job, asked.prompt, asked.run, asked.settings, progress=step)
-        return {**self._results(edited, asked), self.swept: shown(False)}
+        more = {} if (record := self._record(asked.run)) is None else {"record": record}
+        edited = self._edited(job, asked.prompt, asked.run, asked.settings, progress=step, **more)
+        found = self._results(edited, asked)
+        if edited.trace is not None and edited.trace.images:
+            job.keep(edited.trace, found[self.pictures])
+        return {**found, self.swept: shown(False), self.explore: shown(job.trace is not None)}
 
     def _sweep(self, job: Job, asked: EditAsked) -> Updates:
         from lib_unet_viz.drawing import edit_sheets
@@ -312,14 +321,22 @@ class EditTab(ABC):
 class Edit(EditTab):
     """The page's tab: the source is made of its prompt, or is a picture of one's own.
 
-    draw: `diffusers_edit.edit` for the pipeline.
+    draw: `diffusers_edit.edit` for the pipeline. recorded: what is worth recording of a run, whatever
+    its steps; None: nothing.
     """
 
     examples = EXAMPLES
 
-    def __init__(self, pipeline: Pipeline, runs: Runs, *, draw: Callable[..., Edited]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        runs: Runs,
+        *,
+        draw: Callable[..., Edited],
+        recorded: Settings | None = None,
+    ) -> None:
         super().__init__(lambda: pipeline, runs, draw=draw)
-        self.pipeline = pipeline
+        self.pipeline, self._recorded = pipeline, recorded
 
     def _build_first(self) -> None:
         pass  # the prompt is first
@@ -336,6 +353,19 @@ class Edit(EditTab):
         picture = given(uploaded)
         own = {} if picture is None else {"picture": picture, "inversion": inversion}
         return RunOptions.of(*others).arguments | own
+
+    def _record(self, run: Mapping[str, Any]) -> Settings | None:
+        """Four steps: two runs at once take twice the memory, and a workspace has room for few."""
+        if self._recorded is None or "picture" in run:
+            return None
+        last = int(run["steps"])
+        steps = ",".join(
+            str(step) for step in dict.fromkeys([1, max(1, last // 3), max(1, 2 * last // 3), last])
+        )
+        features = replace(self._recorded.features, steps=steps)
+        return replace(
+            self._recorded, features=features, attention=replace(self._recorded.attention, steps=steps)
+        )
 
     def _planned(self, prompt: str, settings: EditSettings) -> tuple[Request, Plan]:
         from lib_unet_viz.editing.plan import Request

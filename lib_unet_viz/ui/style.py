@@ -72,6 +72,9 @@ PARTS_CSS = """
 .uv-fate-new > span:nth-child(2) { background: rgba(59, 130, 246, 0.2); border-color: #3b82f6; }
 .uv-fate-dropped > span:first-child { background: rgba(234, 88, 12, 0.14); border-color: #ea580c;
   text-decoration: line-through; }
+.uv-workspace { display: block; width: 100%; height: min(860px, 92vh); border: 1px solid
+  var(--border-color-primary); border-radius: 8px; color-scheme: light; }
+.dark .uv-workspace { color-scheme: dark; }
 .uv-weighted > span:nth-child(2) { font-weight: 700; opacity: 1; border-color: currentColor; }
 """
 CSS = (

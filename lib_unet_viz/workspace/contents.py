@@ -6,8 +6,9 @@ first few are spread evenly over the run, the features and words of all blocks; 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from lib_unet_viz.notation import tokens
 from lib_unet_viz.notation.errors import ranges
 from lib_unet_viz.notation.specs import BlockSpec, StepSpec
-from lib_unet_viz.trace import AttentionMap, FeatureMap, Trace
+from lib_unet_viz.trace import AttentionMap, AttentionMaps, FeatureMap, FeatureMaps, Trace
 from lib_unet_viz.workspace.measures import unread
 
 _ORDER = {"features": 0, "QK": 0, "VQK": 1, "Q": 1, "K": 1}
@@ -43,6 +44,19 @@ class Choice:
             if item.key.block in chosen
             and (item.key.step is None or steps.includes(item.key.step + 1, total))
         ]
+
+    def trace(self, trace: Trace) -> Trace:
+        """A view with the chosen maps alone. Raises ChoiceError where there are none."""
+        maps = self.of(trace)
+        if not maps:
+            raise ChoiceError(f"nothing fits; there are {trace.features}, {trace.attention}")
+        attention = [item for item in maps if isinstance(item, AttentionMap)]
+        features = [item for item in maps if not isinstance(item, AttentionMap)]
+        return replace(trace, features=FeatureMaps(features), attention=AttentionMaps(attention))
+
+
+class ChoiceError(ValueError):
+    """A run holds nothing of what was chosen; the message says what it holds."""
 
 
 def block_names(trace: Trace) -> list[str]:
@@ -131,15 +145,16 @@ def _part(trace: Trace, item: FeatureMap, rank: tuple[int, int]) -> Part:
 
 
 def _spread(steps: Iterable[int]) -> dict[int, int]:
-    """A rank for each step: the last, the first, then again and again the one farthest from all before."""
-    left = sorted(steps)
-    found = [*dict.fromkeys([*left[-1:], *left[:1]])]
-    left = [step for step in left if step not in found]
-    while left:
-        farthest = max(left, key=lambda step: min(abs(step - other) for other in found))
-        left.remove(farthest)
-        found.append(farthest)
-    return {step: rank for rank, step in enumerate(found)}
+    """A rank for each step: the last, the first, then again and again the middles between those before."""
+    order = sorted(steps)
+    found, gaps = [*order[-1:], *order[:1]], deque([(0, len(order) - 1)])
+    while gaps:
+        first, last = gaps.popleft()
+        middle = (first + last) // 2
+        if first < middle:
+            found.append(order[middle])
+            gaps += [(first, middle), (middle, last)]
+    return {step: rank for rank, step in enumerate(dict.fromkeys(found))}
 
 
 def left_out(parts: Sequence[Part]) -> str:

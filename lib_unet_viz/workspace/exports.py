@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from lib_unet_viz.capture.dump import save_trace
-from lib_unet_viz.drawing import naming
+from lib_unet_viz.drawing import naming, sheets
+from lib_unet_viz.drawing.render import Rendered, animation, by_step, save_png
+from lib_unet_viz.settings import AttentionPart, Half, Kind, Settings
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.workspace.measures import unread
-from lib_unet_viz.writing import replacing
+from lib_unet_viz.writing import replacing, staged
 
 ABOUT = "unet_viz"  # the array of an .npz that says in JSON what the others are
 KINDS = (".npz", ".safetensors")
+MOST_SHEETS = 200
+_ALL: dict[str, Any] = {"blocks": "", "steps": "", "halves": get_args(Half)}
+_EVERYTHING = Settings.from_dict(
+    {"features": _ALL, "attention": {**_ALL, "parts": get_args(AttentionPart), "kinds": get_args(Kind)}}
+)
 
 
 class ExportError(ValueError):
@@ -50,10 +60,40 @@ def save_arrays(trace: Trace, path: Path) -> Path:
     arrays: dict[str, Any] = {name: item.data.numpy() for name, item in maps.items()}
     if trace.picture is not None:
         arrays["picture"] = np.asarray(trace.picture.convert("RGB"))
-    text = np.array(json.dumps(about, ensure_ascii=False))
+    arrays[ABOUT] = np.array(json.dumps(about, ensure_ascii=False))
     with replacing(path) as beside, beside.open("wb") as file:
-        np.savez_compressed(file, **{ABOUT: text}, **arrays)
+        np.savez_compressed(file, **arrays)
     return path
+
+
+def save_sheets(trace: Trace, path: Path, ending: str) -> Path:
+    """A zip of all maps' sheets, as `.png`, or of their animations over the steps, as `.webp` or `.gif`.
+
+    Colours are those of the settings' defaults. Raises ExportError for more than MOST_SHEETS, and for
+    animations where nothing was recorded at several steps.
+    """
+    count = len(trace.features) + len(trace.attention)
+    if count > MOST_SHEETS:
+        raise ExportError(f"{count} sheets; at most {MOST_SHEETS} go into a file: choose blocks or steps")
+    drawn = [*sheets.feature_sheets(trace, _EVERYTHING.features)]
+    drawn += sheets.attention_sheets(trace, _EVERYTHING.attention)
+    groups = [[each] for each in drawn] if ending == ".png" else [g for g in by_step(drawn) if len(g) > 1]
+    if not groups:
+        raise ExportError("there is nothing to draw: no map was recorded at several steps")
+    with replacing(path) as beside, zipfile.ZipFile(beside, "w") as file:
+        for group in groups:
+            with staged(path.parent) as folder:
+                made = _drawn(group, folder, ending)
+                file.write(made, made.name)
+    return path
+
+
+def _drawn(group: Sequence[Rendered], folder: Path, ending: str) -> Path:
+    """A sheet, or an animation of several."""
+    name = naming.name(group[0].key)
+    if ending == ".png":
+        return save_png(group[0].image, folder / f"{name}.png")
+    return animation([each.image for each in group], folder / f"{re.sub(r'-step[0-9]+', '', name)}{ending}")
 
 
 def _tokens(item: Any) -> list[int] | None:

@@ -15,7 +15,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
-from lib_unet_viz.workspace.bundle import Bundle
+from lib_unet_viz.workspace.bundle import Bundle, BundleError
 
 Theme = Literal["", "light", "dark"]
 
@@ -26,8 +26,12 @@ _PLACE = re.compile(r"\{\{(title|style|manifest|numbers|script)\}\}")
 _UNSAFE = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
 
 
-def text(bundle: Bundle, *, theme: Theme = "") -> str:
-    """The page. theme: light or dark whatever the browser prefers; blank: as the browser prefers."""
+def text(bundle: Bundle, *, theme: Theme = "", most: int | None = None) -> str:
+    """The page. theme: light or dark whatever the browser prefers; blank: as the browser prefers.
+
+    most: bytes that it may take; BundleError for more, which only a run with very long texts needs: what the
+    maps take is `Bundle.of`'s affair.
+    """
     shell, style, script = map(_static, _PARTS)
     found = {
         "title": html.escape(f"{bundle.manifest['title']} – U-Net Viz"),
@@ -37,7 +41,11 @@ def text(bundle: Bundle, *, theme: Theme = "") -> str:
         "script": script,
     }
     shown = shell.replace("<html ", f'<html data-theme="{theme}" ', 1) if theme else shell
-    return _PLACE.sub(lambda place: found[place[1]], shown)
+    whole = _PLACE.sub(lambda place: found[place[1]], shown)
+    if most is not None and len(whole.encode()) > most:
+        needed, texts = len(whole.encode()), len(found["manifest"].encode())
+        raise BundleError(f"the page needs {needed:,} bytes, {texts:,} of them texts; allowed: {most:,}")
+    return whole
 
 
 def json_text(values: Mapping[str, Any]) -> str:

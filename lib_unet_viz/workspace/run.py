@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -47,6 +47,10 @@ class Run:
         meta, texts = self.trace.meta, self.trace.texts(self.key)
         shares = measures.shares(self.trace)
         heats, notes = self._heats()
+        by_step: dict[int, list[Shares]] = {step: [] for step in self.steps}
+        for each in shares:
+            if each.step is not None:
+                by_step[each.step].append(each)
         words = {heat.word: heat.positions for heat in heats} or tokens.named(texts)
         return {
             "name": self.name,
@@ -60,7 +64,7 @@ class Run:
             "steps": [{"step": step + 1, "sigma": self._sigma(step)} for step in self.steps],
             "blocks": _blocks(self.trace, self.key),
             "tokens": [tokens.readable(text) for text in texts],
-            "words": [self._word(word, at, heats, shares, numbers) for word, at in words.items()],
+            "words": [self._word(word, at, heats, by_step, numbers) for word, at in words.items()],
             **_measured(self.trace, shares, list(words), self.steps),
             "maps": [],
         }
@@ -88,7 +92,7 @@ class Run:
         word: str,
         positions: Sequence[int],
         heats: Sequence[HeatMap],
-        shares: Sequence[Shares],
+        by_step: Mapping[int, Sequence[Shares]],
         numbers: Numbers,
     ) -> dict[str, Any]:
         """One word: how much it stands out, over the run and at each step, and its heat."""
@@ -101,15 +105,15 @@ class Run:
             "text": word,
             "tokens": list(positions),
             "strength": None if heat is None else measures.rounded(heat.strength),
-            "by_step": [measures.rounded(_strongest(word, shares, step)) for step in self.steps],
+            "by_step": [measures.rounded(_strongest(word, layers)) for layers in by_step.values()],
             "map": found,
         }
 
 
-def _strongest(word: str, shares: Sequence[Shares], step: int) -> float | None:
+def _strongest(word: str, layers: Iterable[Shares]) -> float | None:
     """A word's strength (`maps.strength`) at one step: in the layer where it stands out most."""
-    layers = [each.strength(word) for each in shares if each.step == step]
-    return max((value for value in layers if value is not None), default=None)
+    found = (layer.strength(word) for layer in layers)
+    return max((value for value in found if value is not None), default=None)
 
 
 def _measured(

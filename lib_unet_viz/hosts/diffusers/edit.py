@@ -10,7 +10,8 @@ The latter is of a picture that the model did not make.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +20,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lib_unet_viz.capture.request import Call
+from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
+from lib_unet_viz.capture.request import BudgetError, Call
 from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Editing
 from lib_unet_viz.editing.own_mask import Mask, fitting
@@ -29,7 +31,7 @@ from lib_unet_viz.hosts.diffusers import attached as host
 from lib_unet_viz.hosts.diffusers.pipeline import Cancelled, Pipeline
 from lib_unet_viz.maps.vxa import prepare, upright
 from lib_unet_viz.sampling.inversion import Method, Trajectory
-from lib_unet_viz.settings import EditSettings
+from lib_unet_viz.settings import EditSettings, Settings
 from lib_unet_viz.trace import Trace
 
 
@@ -69,13 +71,16 @@ def edit(
     cancelled: Callable[[], bool] = lambda: False,
     inverted: dict[str, Trajectory] | None = None,
     mask: Mask | None = None,
+    record: Settings | None = None,
 ) -> Edited:
     """Make a picture of a prompt and its targets, of size (height, width).
 
     picture: one of one's own instead, of any size, of which the prompt says what it shows; `inversion` is the
     method (`inversion.sample`), and neither seed, size nor arguments are of use. arguments: what this
     pipeline wants beside, such as `strength`, and `image`, of which most want a list of one per picture.
-    mask: as of `Request.of`, of the picture's proportions.
+    mask: as of `Request.of`, of the picture's proportions. record: what to record of all the runs, as
+    `Edited.trace`, except of a picture of one's own; where that needs more than its budget, nothing, and a
+    note says so.
     `progress(step, steps, preview)` is called after each step, with the first target where it is known.
     Raises SpecError and SettingsError for what was asked wrongly, before sampling; Cancelled when
     `cancelled()` turned true.
@@ -90,7 +95,7 @@ def edit(
     if picture is None:
         size = size or (model.native_size, model.native_size)
         request = Request.of(prompt, settings, mask=fitting(mask, size))
-        return _generated(model, request, report, negative, steps, seed, cfg, size, arguments)
+        return _generated(model, request, report, negative, steps, seed, cfg, size, arguments, record)
     host.attach(model.pipe)  # raises where its rows cannot be told
     own = upright(picture)
     return edit_uploaded(
@@ -119,6 +124,7 @@ def _generated(
     cfg: float,
     size: tuple[int, int],
     arguments: Mapping[str, Any],
+    record: Settings | None,
 ) -> Edited:
     pipe, last = model.pipe, list[Tensor]()
     plan = request.plan(model.tokens)
@@ -141,6 +147,34 @@ def _generated(
     }
     if negative.strip():
         own["negative_prompt"] = [negative] * plan.pictures
-    with editing:
+    about = {"prompt": request.prompts, "negative": negative, "seed": seed, "cfg": cfg}
+    with editing, _recorded(model, record, about, steps=steps, size=size) as trace:
         output = model.call(own, arguments)
-    return Edited(request, plan, output.images, editing.masks, latents=last[0] if last else None)
+    made, latents = output.images, last[0] if last else None
+    return Edited(request, plan, made, editing.masks, latents=latents, trace=trace)
+
+
+@contextmanager
+def _recorded(
+    model: Pipeline, record: Settings | None, about: dict[str, Any], *, steps: int, size: tuple[int, int]
+) -> Iterator[Trace | None]:
+    """Record what the settings say, where the budget allows it; what was not is in the trace's notes.
+
+    about: as of `describe`.
+    """
+    if record is None:
+        yield None
+        return
+    captures, budget = record.captures(model.unet), record.budget_mb * 1_000_000
+    images = len(about["prompt"])
+    needed = host.estimate(model.pipe, **captures, size=size, steps=steps, images=images)
+    if needed > budget:
+        yield Trace(notes=[f"nothing was recorded: {BudgetError(needed, budget)}"])
+        return
+    meta = host.describe(model.pipe, **about)
+    recorder = Recorder(model.unet, **captures, calls=host.attach(model.pipe).calls, meta=meta)
+    try:
+        with recorder:
+            yield recorder.trace
+    except NothingCaptured as error:
+        recorder.trace.notes.append(str(error))
