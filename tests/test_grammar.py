@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import dataclass
 
 import pytest
 
-from lib_unet_viz.notation.specs import BlockSpec, Layout, SpecError, StepSpec
+from lib_unet_viz.notation.specs import BlockSpec, LateSteps, Layout, SpecError, StepSpec
 
 SD1 = [f"IN{i:02d}" for i in range(12)] + ["M00"] + [f"OUT{i:02d}" for i in range(12)]
 SDXL = Layout(
@@ -170,3 +171,22 @@ def test_an_error_can_be_told_in_one_line() -> None:
     assert "\n" not in line
     assert SpecError("there is no edit", "", 0).line == "there is no edit"
     assert SpecError("a group does not end", "a (~:", 5).line == "a group does not end (in “a (~:”)"
+
+
+@pytest.mark.parametrize("count", [2, 4, 7])
+@pytest.mark.parametrize("total", [*range(1, 25), 150])
+def test_late_steps_are_as_many_as_asked_for_and_end_with_the_last(count: int, total: int) -> None:
+    spec = LateSteps(count)
+    found = spec.steps(total)
+    assert found == sorted(set(found))
+    assert (len(found), found[-1]) == (min(count, total), total)
+    assert found[0] > total - max(count, round(total / 3))
+    gaps = {after - before for before, after in itertools.pairwise(found)}
+    assert not gaps or max(gaps) - min(gaps) <= 1
+    assert [step for step in range(total + 2) if spec.includes(step, total)] == found
+    assert spec.beyond(total) == []
+
+
+def test_late_steps_are_at_least_two() -> None:
+    with pytest.raises(ValueError, match="1 late steps: at least 2 are needed"):
+        LateSteps(1)

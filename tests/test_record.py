@@ -16,6 +16,7 @@ from torch import nn
 from lib_unet_viz import attention as arithmetic
 from lib_unet_viz.capture.recorder import NothingCaptured, Recorder
 from lib_unet_viz.capture.request import BudgetError, Call, Capture, Row, estimate
+from lib_unet_viz.maps.words import word_captures
 from lib_unet_viz.notation.specs import SpecError
 from lib_unet_viz.trace import MapLookupError, Trace
 from lib_unet_viz.unet import UNet
@@ -129,6 +130,33 @@ def test_a_mean_over_heads_and_steps_takes_constant_memory(any_unet: nn.Module) 
     torch.testing.assert_close(item.data, torch.stack(both).mean((0, 1))[None])
     assert (item.key.step, item.sigma, item.shape[0]) == (None, None, 1)
     assert mean.nbytes == recorded(any_unet, attention=Capture("M00,OUT04", images=(0,), mean=True)).nbytes
+
+
+def refining(trace: Trace) -> list[torch.Tensor]:
+    return [item.data for item in trace.attention.all(kind="self")]
+
+
+def test_word_maps_have_the_cross_attention_of_all_steps_and_self_attention_of_late_ones(
+    any_unet: nn.Module,
+) -> None:
+    one = {"halves": ("cond",), "blocks": "M00"}
+    words = recorded(any_unet, 8, attention=word_captures(**one))
+    late, every = (
+        recorded(any_unet, 8, attention=word_captures(**one, refining=steps)) for steps in ("5-8", "")
+    )
+    assert torch.equal(words.attention[0].data, every.attention[0].data)
+    assert all(map(torch.equal, refining(words), refining(late)))
+    assert not any(map(torch.equal, refining(words), refining(every)))
+
+
+def test_a_run_that_ends_before_its_late_steps_says_what_it_lacks(any_unet: nn.Module) -> None:
+    with Recorder(any_unet, attention=word_captures(), calls=Steps(20)) as trace:
+        run(any_unet, 3)
+    assert {item.key.kind for item in trace.attention} == {"cross"}
+    lacking = (
+        "attention: no call was of a step asked for (4 steps of the last third) and had cond or uncond rows."
+    )
+    assert trace.notes == [lacking]
 
 
 def test_layers_that_change_their_size_are_averaged_before_and_that_is_said_once(any_unet: nn.Module) -> None:

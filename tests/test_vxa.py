@@ -9,7 +9,7 @@ from PIL import Image
 from test_edit import hooks
 
 from lib_unet_viz.capture.recorder import Recorder
-from lib_unet_viz.capture.request import Call, Capture, Row
+from lib_unet_viz.capture.request import REFINING, Call, Capture, Row
 from lib_unet_viz.hosts.base import Conditions, Interrupted
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.maps import vxa
@@ -63,6 +63,19 @@ def test_several_levels_are_averaged_and_are_the_default(model: Pipeline, pictur
     assert trace.meta["timestep"] == [150, 250, 350]
     assert trace.meta["steps"] == 3 * vxa.DRAWS
     assert len({item.sigma for item in trace.attention.all(what="Q", kind="cross")}) == 3
+
+
+def test_self_attention_is_averaged_over_all_draws(model: Pipeline, picture: Image.Image) -> None:
+    """Also where there are more than word maps of a run are refined by, whose last steps count alone."""
+
+    def refining(**options: Any) -> np.ndarray:
+        trace = vxa.trace_picture(model, picture, "red", blocks="IN01", timestep=300, **options)
+        [item] = trace.attention.all(kind="self", what="QK", block="IN04")
+        return item.numpy()
+
+    draws = REFINING.count + 1
+    each = [refining(draws=1, noise_seed=seed) for seed in range(draws)]
+    np.testing.assert_allclose(refining(draws=draws), np.mean(each, axis=0), atol=1e-6)
 
 
 def test_a_look_is_the_unets_on_the_noised_picture(model: Pipeline, picture: Image.Image) -> None:

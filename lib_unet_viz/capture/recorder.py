@@ -264,7 +264,8 @@ class Recorder:
         if not tap.begun:
             halves = " or ".join(sorted(capture.halves))
             images = "" if capture.images is None else f" of the images {', '.join(map(str, capture.images))}"
-            return f"no call was of a step asked for and had {halves} rows{images}."
+            steps = f" ({capture.steps.text})" if capture.steps.text else ""
+            return f"no call was of a step asked for{steps} and had {halves} rows{images}."
         return (
             "the U-Net was called, but its layers were not, or not with whole pictures: it runs in TensorRT, "
             "has fused projections that are not diffusers' own, or merged tokens."

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, cast, get_args
 import torch
 from torch import nn
 
-from lib_unet_viz.notation.specs import BlockSpec, SpecError, StepSpec
+from lib_unet_viz.notation.specs import BlockSpec, LateSteps, SpecError, StepSpec
 from lib_unet_viz.trace import Half, Kind, Pass, What
 from lib_unet_viz.unet import AttentionSite, Block, UNet
 
@@ -17,6 +17,7 @@ T = TypeVar("T", bound=str)
 
 _WHAT = ("Q", "K", "QK", "VQK")
 WHOLE = 32 * 32  # positions of a layer whose whole self-attention is kept for word maps
+REFINING = LateSteps(4)  # of a run in which it is, as `benchmarks/heatmaps.py --steps` found
 
 
 class BudgetError(ValueError):
@@ -71,7 +72,7 @@ class Calls(Protocol):
 class Capture:
     """What to keep of a run.
 
-    blocks, steps: as `BlockSpec` and `StepSpec`, or texts of these; blank is all.
+    blocks, steps: as `BlockSpec` and `StepSpec` (or `LateSteps`), or texts of these; blank is all.
     what: of attentions, any of Q, K, QK, VQK. kinds: cross, self.
     halves: cond, uncond, perturbed. images: indices; None all.
     tokens: of cross-attention's QK, only these tokens (indices into the context, from 0); None all.
@@ -85,7 +86,7 @@ class Capture:
     """
 
     blocks: BlockSpec
-    steps: StepSpec
+    steps: StepSpec | LateSteps
     what: frozenset[What]
     kinds: frozenset[Kind]
     halves: frozenset[Half]
@@ -98,7 +99,7 @@ class Capture:
     def __init__(
         self,
         blocks: BlockSpec | str = "",
-        steps: StepSpec | str = "",
+        steps: StepSpec | LateSteps | str = "",
         *,
         what: Iterable[str] | str = "QK",
         kinds: Iterable[str] | str = "cross",
@@ -168,15 +169,21 @@ def _words(name: str, given: Iterable[str] | str, allowed: tuple[T, ...] | tuple
     return frozenset(cast("list[T]", words))
 
 
-def word_captures(blocks: str = "", *, halves: Iterable[Half] = ("cond", "uncond")) -> tuple[Capture, ...]:
+def word_captures(
+    blocks: str = "",
+    *,
+    halves: Iterable[Half] = ("cond", "uncond"),
+    refining: StepSpec | LateSteps | str = REFINING,
+) -> tuple[Capture, ...]:
     """What a recorder is to keep for word maps: means over steps, some megabytes an image.
 
-    Self-attention of one layer a block: SDXL's 60 tables of 32 x 32 places would take 250 MB an image and
+    refining: steps whose self-attention is kept; the maps are best, and cost least, with a few late ones.
+    Self-attention is of one layer a block: SDXL's 60 tables of 32 x 32 places would take 250 MB an image and
     half, and several times the time of all the rest.
     """
     return (
         Capture(blocks, mean=True, halves=halves),
-        Capture(kinds="self", mean=True, halves=halves, most=WHOLE, middle=True),
+        Capture("", refining, kinds="self", mean=True, halves=halves, most=WHOLE, middle=True),
     )
 
 

@@ -174,8 +174,8 @@ def _check(model: Model, prompt: str, spec: BlockSpec) -> None:
 
 
 def _captures(model: Model, spec: BlockSpec, size: tuple[int, int], *, total: int) -> Sequence[Capture]:
-    """Means over the runs; and, where it does not take too much, what words and places can be asked of."""
-    means = heatmap.word_captures(spec.text, halves=("cond",))
+    """Means over all runs; and, where it does not take too much, what words and places can be asked of."""
+    means = heatmap.word_captures(spec.text, halves=("cond",), refining="")
     queries = heatmap.explore_captures(default_layers(model), blocks=spec.text)
     if estimate(model.unet, attention=queries, size=size, total=total) > KEPT:
         return means

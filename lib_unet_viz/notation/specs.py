@@ -301,3 +301,39 @@ class StepSpec:
         for item in self._items:
             low, high = sorted((item.first.number, item.last.number))
             yield range(low, high + 1, item.stride)
+
+
+@dataclass(frozen=True)
+class LateSteps:
+    """`count` steps, evenly over the last third of a run and with its last one; all of a run of no more.
+
+    >>> LateSteps(4).steps(total=20), LateSteps(4).steps(6), LateSteps(4).steps(2)
+    ([14, 16, 18, 20], [3, 4, 5, 6], [1, 2])
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 2:
+            raise ValueError(f"{self.count} late steps: at least 2 are needed")
+
+    @property
+    def text(self) -> str:
+        """What is asked for, in words."""
+        return f"{self.count} steps of the last third"
+
+    def steps(self, total: int) -> list[int]:
+        """The steps of a run of `total` steps, sorted, in 1..total."""
+        if total <= self.count:
+            return list(range(1, total + 1))
+        span = max(round(total / 3), self.count) - 1
+        gaps = self.count - 1
+        return [total - round(span * back / gaps) for back in range(gaps, -1, -1)]
+
+    def beyond(self, total: int) -> list[int]:
+        """None: these steps are in any run."""
+        return []
+
+    def includes(self, step: int, total: int) -> bool:
+        """Whether `step` (from 1) is among `steps(total)`."""
+        return step in self.steps(total)
