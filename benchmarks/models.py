@@ -7,7 +7,7 @@ stabilityai/stable-diffusion-xl-base-1.0 (unet/config.json).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -63,6 +63,17 @@ MODELS: Mapping[str, Model] = MappingProxyType(
 )
 
 
+def narrow(model: Model) -> Model:
+    """The same topology, small enough to try a script with."""
+    config: dict[str, Any] = {**model.config, "cross_attention_dim": 64}
+    if "addition_embed_type" in config:
+        embedding = {"addition_time_embed_dim": 8, "projection_class_embeddings_input_dim": 6 * 8 + 1280}
+        config |= {"block_out_channels": (32, 64, 64), "attention_head_dim": (1, 2, 2), **embedding}
+    else:
+        config |= {"block_out_channels": (32, 64, 64, 64), "attention_head_dim": 2}
+    return replace(model, title=f"{model.title}, narrow", pixels=128, config=config)
+
+
 def build(model: Model, *, device: str, dtype: torch.dtype) -> nn.Module:
     """The U-Net with uniform weights of a spread that keeps values moderate from layer to layer."""
     with torch.device("meta"):
@@ -110,11 +121,10 @@ class Inputs:
             added = {"text_embeds": noise(rows, 1280), "time_ids": sizes.to(device, dtype)}
         return cls(noise(rows, 4, *size), context, added)
 
-    def run(self, unet: nn.Module, *, steps: int) -> None:
-        """So many calls, with the timesteps of a run of 20."""
+    def call(self, unet: nn.Module, step: int) -> None:
+        """The call at a step, from 0, with the timesteps of a run of 20."""
         kwargs = {"added_cond_kwargs": dict(self.added)} if self.added else {}
-        for step in range(steps):
-            unet(self.latent, 981 - 50 * (step % 20), self.context, **kwargs)
+        unet(self.latent, 981 - 50 * (step % 20), self.context, **kwargs)
 
 
 class Calls:
@@ -123,6 +133,10 @@ class Calls:
     def __init__(self, size: tuple[int, int], steps: int, *, pictures: int = 1) -> None:
         self._size, self._steps, self._step = size, steps, -1
         self._rows = tuple(Row(at, half) for half in HALVES for at in range(pictures))
+
+    def at(self, step: int) -> None:
+        """The next call is at this step, from 0."""
+        self._step = step - 1
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         self._step += 1

@@ -1,4 +1,4 @@
-"""How others look into a U-Net, rebuilt from their published methods: each a context manager around a run.
+"""How others look into a U-Net, rebuilt from their published methods, each a `Rival`.
 
 `prompt_to_prompt`  every attention computes its probabilities explicitly; those of the conditional half of
                     up to 32 x 32 positions are stored, and added up over steps (Hertz et al. 2022;
@@ -16,7 +16,9 @@ Nothing of their code is here; what they compute, keep and discard is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,11 +29,21 @@ Kept = list[Tensor]
 _MOST, _SIDE = 32 * 32, 64
 
 
-@contextmanager
-def prompt_to_prompt(unet: Any, size: tuple[int, int]) -> Iterator[Kept]:
-    """Yields what is kept: the last step's maps and the sums over steps."""
+@dataclass(frozen=True)
+class Rival:
+    """on: a context in which the U-Net is looked into, which may be entered again to go on. kept: what the
+    calls so far have left.
+    """
+
+    on: Callable[[], AbstractContextManager[None]]
+    kept: Kept
+
+
+def prompt_to_prompt(unet: Any, size: tuple[int, int]) -> Rival:
+    """Keeps the last step's maps and the sums over steps."""
     sums: Kept = []
     step: Kept = []
+    held: Kept = []
 
     def store(_: Any, probabilities: Tensor) -> None:
         cond = probabilities[len(probabilities) // 2 :]
@@ -47,16 +59,20 @@ def prompt_to_prompt(unet: Any, size: tuple[int, int]) -> Iterator[Kept]:
         held[:] = [*step, *sums]
         step.clear()
 
-    held: Kept = []
-    handle = unet.register_forward_hook(add_up)
-    with _explicit(unet, store):
-        yield held
-    handle.remove()
+    @contextmanager
+    def on() -> Iterator[None]:
+        handle = unet.register_forward_hook(add_up)
+        try:
+            with _explicit(unet, store):
+                yield
+        finally:
+            handle.remove()
+
+    return Rival(on, held)
 
 
-@contextmanager
-def daam(unet: Any, size: tuple[int, int]) -> Iterator[Kept]:
-    """Yields what is kept: a sum (head, token, 64, 64) over steps and all layers but the coarsest."""
+def daam(unet: Any, size: tuple[int, int]) -> Rival:
+    """Keeps a sum (head, token, 64, 64) over steps and all layers but the coarsest."""
     sums: dict[int, Tensor] = {}
     held: Kept = []
     ratio = size[0] / size[1]
@@ -72,13 +88,11 @@ def daam(unet: Any, size: tuple[int, int]) -> Iterator[Kept]:
         sums[heads] = sums[heads] + larger if heads in sums else larger
         held[:] = sums.values()
 
-    with _explicit(unet, upsample, cross_only=True):
-        yield held
+    return Rival(partial(_explicit, unet, upsample, cross_only=True), held)
 
 
-@contextmanager
-def dump_unet(unet: Any, size: tuple[int, int]) -> Iterator[Kept]:
-    """Yields what is kept, of all calls."""
+def dump_unet(unet: Any, size: tuple[int, int]) -> Rival:
+    """Keeps copies of all calls."""
     held: Kept = []
 
     def look(attention: Any, args: tuple[Tensor, ...], kwargs: dict[str, Any], output: Tensor) -> None:
@@ -88,11 +102,15 @@ def dump_unet(unet: Any, size: tuple[int, int]) -> Iterator[Kept]:
         probabilities = torch.softmax(q @ k.transpose(1, 2) * attention.scale, -1)
         held.extend(each.clone() for each in (q, k, probabilities, probabilities @ v))
 
-    with ExitStack() as hooks:
-        for name, attention in unet.named_modules():
-            if name.endswith("attn2"):
-                hooks.enter_context(attention.register_forward_hook(look, with_kwargs=True))
-        yield held
+    @contextmanager
+    def on() -> Iterator[None]:
+        with ExitStack() as hooks:
+            for name, attention in unet.named_modules():
+                if name.endswith("attn2"):
+                    hooks.enter_context(attention.register_forward_hook(look, with_kwargs=True))
+            yield
+
+    return Rival(on, held)
 
 
 @contextmanager
@@ -142,7 +160,7 @@ def _heads(output: Tensor, heads: int) -> Tensor:
     return split.transpose(1, 2).flatten(0, 1)
 
 
-RIVALS: dict[str, Callable[[nn.Module, tuple[int, int]], Any]] = {
+RIVALS: dict[str, Callable[[nn.Module, tuple[int, int]], Rival]] = {
     "prompt-to-prompt's attention and store": prompt_to_prompt,
     "DAAM's attention, upsampled per call": daam,
     "Dump U-Net's copies, all cross-attentions": dump_unet,
