@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
@@ -147,6 +148,7 @@ def test_an_edit_shows_progress_then_pictures_and_masks(tab: Edit) -> None:
     assert [name for _, name in masks] == ["target 1: red -> green", "target 2: + outside"]
     assert last[tab.comparison]["value"].width > 3 * 64
     assert "Seed 1" in last[tab.status]
+    assert re.search(r"Changed by [\d.]+ \(target 1\), [\d.]+ \(target 2\): RMS", last[tab.status])
     assert last[tab.masks_section]["visible"]
     plain = list(tab.run_edit(*ME, SOURCE, *asked(tab, "red -> green", blend=False)))[-1]
     assert not plain[tab.masks_section]["visible"]

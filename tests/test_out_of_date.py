@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,13 +13,16 @@ gr = pytest.importorskip("gradio")
 
 import standin  # noqa: E402
 from PIL import Image  # noqa: E402
+from test_webui_glue import modules  # noqa: E402
 from visit import Visit, targets  # noqa: E402
 
 from lib_unet_viz.app.page import build  # noqa: E402
 from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
+from lib_unet_viz.settings import Settings  # noqa: E402
 from lib_unet_viz.ui.edit_tab import SWEEP, Edit  # noqa: E402
 from lib_unet_viz.ui.runs import Runs  # noqa: E402
 
+__all__ = ["modules"]
 # gradio leaves event loops and their sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
@@ -188,6 +192,51 @@ def test_while_a_picture_is_made_nothing_is_out_of_date(txt2img: tuple[Txt2Img, 
     running = tab.generate("me", *(visit.value(component) for component in tab.asked))
     seen = [update[tab.out_of_date.note] for update in running if tab.out_of_date.note in update]
     assert [update["visible"] for update in seen] == [False]
+
+
+@pytest.mark.usefixtures("modules")
+def test_the_gallerys_difference_is_marked_in_the_webuis_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    from modules import infotext_utils
+
+    from lib_unet_viz.extension import panel
+
+    monkeypatch.setattr(
+        infotext_utils, "parse_generation_parameters", lambda text: {panel.INFOTEXT: text.partition("\n")[2]}
+    )
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        around = {"prompt": gr.Textbox(LAYERED, label="Prompt"), "generate": gr.Button()}
+        made = panel.build(Settings.off(), name="panel")
+        infotexts = gr.Textbox(visible=False)
+        panel.connect_result(made, around, infotexts)
+    visit, fields, note = Visit(blocks), made.panel.fields, made.compared.note
+
+    def run(prompt: str = LAYERED) -> None:
+        """As the webui does: its own handler of the click fills the gallery later."""
+        visit.press(around["generate"])
+        settings = made.settings([visit.value(component) for component in made.components])
+        text = json.dumps({"infotexts": [f"{prompt}\n{panel.written(settings)}"]})
+        visit.change(around["prompt"], visit.value(around["prompt"]))
+        visit.change(infotexts, text)
+
+    run()
+    visit.change(around["prompt"], "a (~:_:red; M00:green:~) circle")
+    assert visit[note] is None  # the gallery holds no difference
+    visit.change(around["prompt"], LAYERED)
+    visit.change(fields["difference.enabled"], True)
+    run()
+    assert visit[note] is None
+    visit.change(fields["difference.blocks"], "IN01")
+    visit.change(around["prompt"], "a (~:_:red; M00:green:~) circle")
+    changed = "Changed since then: Prompt, Difference: Layers. Press Generate to update"
+    assert f"The gallery&#x27;s difference is out of date. {changed}" in visit[note]
+    run("a (~:_:red; M00:green:~) circle")
+    assert visit[note] is None
+    visit.change(around["prompt"], "a circle")
+    run("a circle")
+    visit.change(fields["difference.blocks"], "IN02")
+    assert visit[note] is None  # without layer prompts no difference was made
+    visit.change(infotexts, "")
+    assert visit[note] is None
 
 
 def test_marks_wait_for_no_queue_and_run_by_no_load_of_the_page(model: Any) -> None:

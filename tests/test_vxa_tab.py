@@ -21,6 +21,7 @@ gr = pytest.importorskip("gradio")
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from standin import StandIn, TinyUNet  # noqa: E402
+from visit import Visit  # noqa: E402
 
 from lib_unet_viz.drawing import pictures  # noqa: E402
 from lib_unet_viz.drawing.look import ALL_LAYERS, MODES, NEAR_LAYERS, block_spec  # noqa: E402
@@ -154,6 +155,17 @@ def test_other_words_are_asked_of_the_model_that_looked_and_alone(webui: Webui, 
     webui.model = Shallow()
     webui.model.name = "another"
     assert "but another is loaded" in tab.redraw(*asked)[1]
+
+
+def test_the_heats_colours_stand_under_heat_only(webui: Webui) -> None:
+    tab = VXA(webui.loaded, Runs(), alone=webui.alone)
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        tab.build()
+    visit = Visit(blocks)
+    assert visit[tab.heat_bar] is not None
+    for mode in MODES:
+        visit.change(tab.mode, mode)
+        assert (visit[tab.heat_bar] is not None) == (mode == "heat overlay")
 
 
 def test_a_block_spec_of_several_layers() -> None:

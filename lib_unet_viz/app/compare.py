@@ -85,7 +85,7 @@ class Compare:
                 self.pictures = sheet("Comparison", "comparison")
                 self.chart = sheet("Chart", "chart")
                 self.dump = gr.File(label="Differences (.safetensors)", interactive=False, visible=False)
-                self.changes.build("What changed in each block: with layer prompts less without.")
+                self.changes.build("What changed in each block: with layer prompts (b) less without (a).")
             with (
                 gr.Column(scale=3, min_width=320),
                 gr.Accordion("Changes: blocks, steps, colours", open=False),

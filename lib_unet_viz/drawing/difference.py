@@ -99,7 +99,7 @@ def comparison(before: Trace, after: Trace, *, labels: tuple[str, str] = ("a", "
         np.stack([np.asarray(picture) for picture in pictures]),
         columns=3,
         gap=4,
-        column_labels=[*labels, f"{ABSOLUTE}, times {number(factor)}"],
+        column_labels=[*labels, f"change × {number(factor)}"],
         caption=f"{labels[1]}  −  {labels[0]}\ndistance {distance} ({DISTANCE})",
     )
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from lib_unet_viz.maps.words import HeatMap
     from lib_unet_viz.sampling.model import Model
 
-LABEL_MAP = "label map"
-MODES = ("masked", "greyscale", "heat overlay", "mask", LABEL_MAP)
+HEAT, LABEL_MAP = "heat overlay", "label map"
+MODES = ("masked", "greyscale", HEAT, "mask", LABEL_MAP)
 ALL_LAYERS, NEAR_LAYERS = "all", "16 x 16"
 SHOWN_SIZE = 768  # the result has at most this many pixels squared; the model looks at a smaller copy
 

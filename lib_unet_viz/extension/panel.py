@@ -17,6 +17,7 @@ from lib_unet_viz.settings.entry import SCRIPT
 from lib_unet_viz.settings.values import read_json, shown
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
+from lib_unet_viz.ui.out_of_date import CALM, Made, OutOfDate, named
 from lib_unet_viz.ui.parts import recording_controls
 from lib_unet_viz.ui.style import PARTS_CSS
 
@@ -42,6 +43,7 @@ class ScriptPanel:
     panel: ui.Panel
     layers: Any  # where it is shown what each block reads
     edit: Any  # where it is shown what becomes of each word
+    compared: OutOfDate  # of the gallery's difference
 
     @property
     def components(self) -> list[Any]:
@@ -87,6 +89,7 @@ def build(defaults: Settings, *, name: str) -> ScriptPanel:
             gr.HTML(readout.note(LAYERS_HINT))
             fields |= ui.controls(defaults, "", SCRIPT, made=fields, upto="layer_prompts")
             layers = gr.HTML(elem_classes=["uv-readout"])
+            compared = OutOfDate("Generate", f"{name}_difference", what="The gallery's difference")
             difference = ui.controls(defaults, "difference", SCRIPT)
         with gr.Tab("Edit"):
             gr.HTML(readout.note(EDIT_HINT))
@@ -100,7 +103,7 @@ def build(defaults: Settings, *, name: str) -> ScriptPanel:
         # ui-config.json goes by labels, and would give one section's value to another (ui_loadsave.py:36).
         component.do_not_save_to_config = True
     made = ui.Panel(all_fields, feature_readout, attention_readout, word_readout, type(defaults))
-    return ScriptPanel(made, layers, edit_readout)
+    return ScriptPanel(made, layers, edit_readout, compared)
 
 
 def connect(panel: ScriptPanel, around: Mapping[str, Any]) -> None:
@@ -118,6 +121,41 @@ def connect(panel: ScriptPanel, around: Mapping[str, Any]) -> None:
         show = partial(_read_edit, panel)
         for component in (around["prompt"], *panel.panel.under("edit.")):
             ui.on_edit(component, show, inputs, panel.edit)
+
+
+def connect_result(panel: ScriptPanel, around: Mapping[str, Any], infotexts: Any) -> None:
+    """Say at once where the gallery's difference no longer fits the webui's and the panel's controls.
+
+    around: components of the webui by name, among them its button, `generate`. infotexts: of the gallery.
+    """
+    compared, begun = panel.compared, gr.State(Made())
+    own = [component for name, component in around.items() if name != "generate"]
+    fields = [panel.panel.fields["layer_prompts"], *panel.panel.under("difference.")]
+    controls = {**named(own), **named(fields, "Difference: ")}
+    compared.connect(controls)
+    asked = list(controls.values())
+
+    def begin(*values: Any) -> Made:
+        made: Made = compared.made(asked, values)[compared.made_with]
+        return made
+
+    def finish(text: str, made: Made) -> Made:
+        return made if _shows_difference(text, panel.panel.kind) else Made()
+
+    around["generate"].click(begin, asked, [begun], **CALM)
+    compared.marked_after(infotexts.change(finish, [infotexts, begun], [compared.made_with], **CALM))
+
+
+def _shows_difference(text: str, kind: type[Settings]) -> bool:
+    """Whether a gallery with these infotexts, as the webui's JSON, holds a difference."""
+    from modules.infotext_utils import parse_generation_parameters
+
+    try:
+        first = json.loads(text)["infotexts"][0]
+        found = read(parse_generation_parameters(first).get(INFOTEXT, "{}"), kind)
+    except (ValueError, LookupError, TypeError):
+        return False
+    return found.difference.enabled and OPEN in first
 
 
 def _read_layers(*prompts: str) -> str:

@@ -6,7 +6,7 @@ v1.10.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 TITLE = "U-Net Viz"
 ALWAYS_ON_TITLE = f"{TITLE} (always on)"
+# Components of the webui, by the ends of their ids.
+AROUND = (
+    *("prompt", "neg_prompt", "steps", "width", "height", "cfg_scale", "seed", "sampling"),
+    "generate",
+)
 APART = "sheets are not shown, as the chosen script counts its pictures; they are saved, if pictures are"
 
 
@@ -41,12 +46,14 @@ class _Script(scripts.Script):
 
     def show(self, is_img2img: bool) -> Any:
         self._around: dict[str, Any] = {}
-        names = ("steps", "width", "height", "prompt", "neg_prompt")
-        self.on_after_component_elem_id = [
-            (f"{self.tabname}_{name}", lambda made, name=name: self._around.update({name: made.component}))
-            for name in names
+        self.on_after_component_elem_id: list[tuple[str, Callable[[Any], None]]] = [
+            (f"{self.tabname}_{name}", partial(self._remember, name)) for name in AROUND
         ]
         return True
+
+    def _remember(self, name: str, made: Any) -> None:
+        """A component of the webui, when it is there."""
+        self._around[name] = made.component
 
     def ui(self, is_img2img: bool) -> list[Any]:
         made = panel.build(Settings.off(), name=f"{self.tabname}_unet_viz{self.place}")
@@ -76,6 +83,16 @@ class Dropdown(_Script):
 
     def title(self) -> str:
         return TITLE
+
+    def show(self, is_img2img: bool) -> Any:
+        shown = super().show(is_img2img)
+        self.on_after_component_elem_id.append((f"generation_info_{self.tabname}", self._connect_result))
+        return shown
+
+    def _connect_result(self, infotexts: Any) -> None:
+        """When the gallery is there, after the panel."""
+        if self.panel is not None:
+            panel.connect_result(self.panel, self._around, infotexts.component)
 
     def run(self, p: Any, *values: Any) -> Any:
         from lib_unet_viz.capture.recording import reason

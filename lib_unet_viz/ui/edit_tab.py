@@ -286,10 +286,12 @@ class EditTab(ABC):
         ]
         masks = [edit_sheets.mask_sheet(edited, at) for at in range(1, len(edited.pictures))]
         drawn = [(mask, name) for mask, name in zip(masks, names[1:], strict=True) if mask is not None]
-        changes = ", ".join(number(edit_sheets.changed(edited, at)) for at in range(1, len(edited.pictures)))
+        changed = [number(edit_sheets.changed(edited, at)) for at in range(1, len(edited.pictures))]
+        several = [f"{change} (target {at})" for at, change in enumerate(changed, 1)]
+        changes = ", ".join(several if len(changed) > 1 else changed)
         errors = ", ".join(f"{name} {number(error)}" for name, error in edited.errors.items())
         made = f"Reconstruction: {errors}" if errors else f"Seed {asked.run['seed']}"
-        done = readout.note(f"Done. {made}. Changed by {changes} ({difference.DISTANCE})")
+        done = readout.note(f"Done. {made}. Changed by {changes}: {difference.DISTANCE}")
         summary = list(edited.notes)
         if edited.request.mask is not None:
             summary += [

@@ -33,12 +33,12 @@ class Made:
 class OutOfDate:
     """A line over a result, and what its controls were; made where it is to stand.
 
-    again: the button that makes the result anew; a result may have one of its own. `outputs` are among those
-    of the handler that makes it.
+    again: the button that makes the result anew; a result may have one of its own. what: the result, where
+    the line stands elsewhere. `outputs` are among those of the handler that makes it.
     """
 
-    def __init__(self, again: str, name: str) -> None:
-        self._again = again
+    def __init__(self, again: str, name: str, *, what: str = "") -> None:
+        self._again, self._what = again, what
         self._watched: dict[str, Any] = {}
         self._pictures: dict[int, Any] = {}
         self.counts: list[Any] = []  # of pictures, in the order in which they were asked for
@@ -85,7 +85,7 @@ class OutOfDate:
         """The line, hidden while the result is what the controls say."""
         now = zip(self._watched, values, strict=True)
         changed = [name for name, value in now if name in made.given and _differ(made.given[name], value)]
-        line = readout.out_of_date(changed, made.again) if changed else ""
+        line = readout.out_of_date(changed, made.again, self._what) if changed else ""
         return gr.update(value=line, visible=bool(changed))
 
 

@@ -164,9 +164,13 @@ def of_run(prompt: str, steps: int, cfg: float) -> str:
     return note(f"“{prompt.strip()}” · {_count(steps, 'step')} · CFG scale {cfg:g}")
 
 
-def out_of_date(changed: Sequence[str], again: str) -> str:
-    """What of a result's controls was changed since, and the button that makes it anew."""
-    text = f"Out of date. Changed since then: {', '.join(changed)}. Press {again} to update."
+def out_of_date(changed: Sequence[str], again: str, what: str = "") -> str:
+    """What of a result's controls was changed since, and the button that makes it anew.
+
+    what: the result, where the line does not stand over it.
+    """
+    begin = f"{what} is out of date" if what else "Out of date"
+    text = f"{begin}. Changed since then: {', '.join(changed)}. Press {again} to update."
     return f'<p class="uv-stale" role="status">{escape(text)}</p>'
 
 

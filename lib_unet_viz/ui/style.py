@@ -50,6 +50,7 @@ PARTS_CSS = """
   auto; }
 .uv-gallery .caption-label { max-width: 100%; }
 #edit-pictures .grid-container { grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)) !important; }
+#edit-pictures .caption-label { white-space: normal; overflow-wrap: anywhere; text-align: right; }
 #edit-masks .grid-container { grid-template-columns: 1fr !important; }
 #edit-masks .thumbnail-item { aspect-ratio: auto !important; }
 #edit-masks .caption-label { display: none; }
@@ -80,6 +81,7 @@ PARTS_CSS = """
 CSS = (
     PARTS_CSS
     + """
+body:has(#picture-out-of-date .uv-stale) :is(#features, #attention) img { opacity: 0.45; }
 .gradio-container { max-width: 1240px !important; width: 100% !important; margin: 0 auto !important; }
 .uv-title h1 { font-size: 1.6rem; font-weight: 650; letter-spacing: -0.01em; margin: 0.4rem 0 0.1rem; }
 .uv-title p { margin: 0; opacity: 0.75; font-size: 0.98rem; }
@@ -123,5 +125,6 @@ def theme() -> Any:
         "checkbox_background_color_selected": deep,
         "checkbox_border_color_selected": deep,
         "slider_color": deep,
+        "checkbox_border_color_dark": "*neutral_500",
     }
     return base.set(**known(base.set, **colors))

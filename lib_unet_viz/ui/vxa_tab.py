@@ -15,7 +15,15 @@ import gradio as gr
 from PIL import Image
 
 from lib_unet_viz.drawing import look
-from lib_unet_viz.drawing.look import ALL_LAYERS, LABEL_MAP, MODES, NEAR_LAYERS, block_spec, layer_choices
+from lib_unet_viz.drawing.look import (
+    ALL_LAYERS,
+    HEAT,
+    LABEL_MAP,
+    MODES,
+    NEAR_LAYERS,
+    block_spec,
+    layer_choices,
+)
 from lib_unet_viz.maps.aggregation import DEFAULT, METHODS
 from lib_unet_viz.notation import tokens
 from lib_unet_viz.settings import Method
@@ -109,8 +117,8 @@ class VXA:
                 )
                 self.out_of_date = OutOfDate("Visualize Cross-Attention", "vxa")
                 self.result = picture("Result", "vxa-result")
-                heat_bar()
-                self.mode = gr.Radio(list(MODES), value=MODES[2], label="Output mode", elem_id="vxa-mode")
+                self.heat_bar = heat_bar()
+                self.mode = gr.Radio(list(MODES), value=HEAT, label="Output mode", elem_id="vxa-mode")
                 self.attention_from.build()
         self._connect()
 
@@ -216,6 +224,7 @@ class VXA:
         ui.on_edit(self.indices, self.type_indices, typed, [self.tokens, self.index_problem])
         for part in (self.original, self.mode, self.method):
             part.input(self.redraw, looked, drawn, show_progress="hidden")
+        ui.on_edit(self.mode, lambda mode: shown(mode == HEAT), [self.mode], [self.heat_bar])
         untick = (self.untick, [self.other, self.indices], [self.tokens, self.indices])
         redrawn(self.other.submit(*untick, **CALM))
         self.asked = [self.image, self.prompt, self.layer, self.timesteps, self.seed, *chosen, changes]

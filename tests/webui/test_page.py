@@ -351,3 +351,19 @@ def test_a_plot_of_something_else_keeps_its_pictures(webui: Webui) -> None:
 def test_a_plot_of_a_wrong_layer_is_refused(webui: Webui) -> None:
     with pytest.raises(AssertionError, match="OUT99"):
         plot(webui, ("[U-Net Viz] Layers", "M00,OUT99"))
+
+
+def test_a_difference_that_no_longer_fits_the_controls_is_out_of_date(page: Any) -> None:
+    choose_script(page)
+    page.locator("#txt2img_prompt textarea").fill("a (~: IN00-M00: red ; OUT00-OUT11: blue :~) circle")
+    page.locator("#tab_txt2img").get_by_role("button", name="Layer prompts", exact=True).click()
+    tick(page, "difference.enabled")
+    generate(page)
+    stale = page.locator("#txt2img_unet_viz_difference-out-of-date .uv-stale")
+    assert stale.count() == 0
+    page.locator("#txt2img_prompt textarea").fill("a (~: IN00-M00: red ; OUT00-OUT11: green :~) circle")
+    stale.wait_for()
+    assert "Changed since then: Prompt. Press Generate" in stale.inner_text()
+    shoot(page, "difference-out-of-date")
+    page.locator("#txt2img_prompt textarea").fill("a (~: IN00-M00: red ; OUT00-OUT11: blue :~) circle")
+    stale.wait_for(state="detached")
