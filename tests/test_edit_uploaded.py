@@ -15,6 +15,7 @@ from lib_unet_viz.editing.uploaded import LIMIT, PSNR, RMSE
 from lib_unet_viz.hosts.diffusers.edit import edit
 from lib_unet_viz.hosts.diffusers.pipeline import Cancelled, Pipeline
 from lib_unet_viz.notation.specs import SpecError
+from lib_unet_viz.sampling import inversion
 from lib_unet_viz.settings import EditSettings
 
 SWAP = EditSettings(edits="red -> blue")
@@ -53,7 +54,10 @@ def test_the_source_is_the_picture_and_the_rest_of_a_target_is_it(
     assert hooks(model.pipe.unet) == 0
 
 
-def test_each_method_says_how_far_the_source_went_away(model: Pipeline, picture: Image.Image) -> None:
+def test_each_method_says_how_far_the_source_went_away(
+    model: Pipeline, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inversion, "INNER_STEPS", 2)
     errors = {
         method: edit(model, "red", SWAP, picture=picture, steps=3, inversion=method).errors
         for method in ("negative", "ddim", "null-text")

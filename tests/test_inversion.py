@@ -123,11 +123,14 @@ def test_direct_gives_the_very_latent_back(
     assert found.picture.size == picture.size
 
 
-def test_every_method_beats_plain_ddim_with_guidance(tiny: PipelineModel, picture: Image.Image) -> None:
+def test_every_method_beats_plain_ddim_with_guidance(
+    tiny: PipelineModel, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inversion, "INNER_STEPS", 3)
     errors = {method: error(tiny, picture, method=method) for method in inversion.METHODS}
     assert errors["direct"] == 0
     assert errors["negative"] < 0.9 * errors["ddim"]
-    assert errors["null-text"] < 0.98 * errors["ddim"]
+    assert errors["null-text"] < 0.95 * errors["ddim"]
 
 
 def test_negative_cancels_guidance(tiny: PipelineModel, picture: Image.Image) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,7 @@ def test_one_row_a_head_one_column_a_token() -> None:
     (shown,) = render(alone, Colorizer(Linear(0, 1)))
     white = (pixels(shown.image) == 255).all(-1)
     # Labels have no white square; the colour bar, below, is thin.
-    side = max(side for side in range(16, 400, 4) if squares(white, side).any())
+    *_, side = takewhile(lambda side: squares(white, side).any(), range(16, 400, 4))
     (top, left), count = np.argwhere(squares(white, side))[0], squares(white, side).sum()
     assert count == 1
     black = (pixels(shown.image) == 0).all(-1)

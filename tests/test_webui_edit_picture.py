@@ -21,6 +21,7 @@ from test_webui_glue import modules
 from torch import Tensor
 from torch.nn import functional
 
+from lib_unet_viz.drawing import edit_sheets
 from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.uploaded import LIMIT, PSNR, RMSE
 from lib_unet_viz.notation.specs import SpecError
@@ -413,9 +414,12 @@ def test_what_is_missing_is_asked_for(tab: Any, picture: Image.Image) -> None:
 
 
 @pytest.mark.usefixtures("checkpoint")
-def test_a_sweep_and_its_end(modules: Any, tab: Any, picture: Image.Image) -> None:
+def test_a_sweep_and_its_end(
+    modules: Any, tab: Any, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edit_sheets, "PERCENTS", (0, 100))
     last = list(tab.run_sweep(*ME, PROMPT, *asked(tab, picture)))[-1]
-    assert last[tab.swept]["value"].width > 7 * 64
+    assert last[tab.swept]["value"].width > 3 * 64
     running = tab.run_sweep(*ME, PROMPT, *asked(tab, picture))
     tab.worker.cancel(next(running)[tab.worker.running])
     assert "Cancelled" in list(running)[-1][tab.status]

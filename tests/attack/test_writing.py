@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -32,10 +33,11 @@ with writing.replacing(folder / "trace.safetensors") as file, writing.staged(fol
     os.kill(os.getpid(), signal.SIGKILL)
 """
 LIMITED = """
-import resource, sys
+import json, resource, sys
 from lib_unet_viz.cli import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # bytes a file may have, as on a full disk
-sys.exit(main(sys.argv[1:]))
+for command in json.loads(sys.argv[1]):
+    print(main(command))
 """
 
 
@@ -76,15 +78,17 @@ def test_what_others_are_writing_stays(tmp_path: Path) -> None:
 @posix
 def test_a_full_disk_takes_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     dump = save_trace(small(), tmp_path / "dump")
-    out = tmp_path / "out"
-    commands: list[list[str | Path]] = [["render", dump], ["diff", dump, dump]]
-    for command in commands:
-        found = python(LIMITED, *command, "--out", out)
-        assert found.returncode == 2
-        assert len(found.stderr.splitlines()) == 1
-        assert re.search("File too large|No space left", found.stderr)
-        assert "--debug" not in found.stderr
-        assert [file.name for file in tmp_path.iterdir()] == ["dump.safetensors"]
+    commands = [
+        [*command, "--out", str(tmp_path / "out")]
+        for command in (["render", str(dump)], ["diff", str(dump), str(dump)])
+    ]
+    found = python(LIMITED, json.dumps(commands))
+    assert found.stdout.split() == ["2"] * 2
+    lines = found.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(re.search("File too large|No space left", line) for line in lines)
+    assert "--debug" not in found.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["dump.safetensors"]
 
 
 @posix
