@@ -2,7 +2,7 @@
 
 from modules import script_callbacks
 
-from lib_unet_viz.extension import axes, edit_tab, routes, tab
+from lib_unet_viz.extension import axes, edit_tab, explore_tab, routes, tab
 from lib_unet_viz.extension.script import AlwaysOn, Dropdown, Watcher, add_options, count_tokens, pasted
 from lib_unet_viz.hosts.webui import running
 
@@ -18,3 +18,4 @@ script_callbacks.on_script_unloaded(running.forget_all)
 script_callbacks.on_app_started(routes.add)
 tab.register()
 edit_tab.register()
+explore_tab.register()

@@ -108,6 +108,21 @@ def test_what_is_not_there_is_said_and_what_is_open_stays(
     assert sources == html == gr.update()
 
 
+def test_of_a_batch_any_image_is_opened_with_its_picture(tab: Explore) -> None:
+    trace = recorded()
+    for at, item in enumerate([*trace.features, *trace.attention]):
+        item.key = replace(item.key, image=at % 2)
+    run = tab.runs.start("me")
+    pictures = [(Image.new("RGB", (8, 8), color), f"image {at}") for at, color in enumerate(("red", "lime"))]
+    tab.runs.end(run, trace, pictures)
+    for image, chosen in ((0, None), (0, 0), (1, 1)):
+        names, [view] = tab._views([Source(run.name, batch=True)], (chosen, *CHOICE[1:]))
+        assert (names, view.picture) == ([f"image {image}"], pictures[image][0])
+    assert (
+        "no maps of image 2; there are: 0, 1" in tab.show([Source(run.name, batch=True)], 2, *CHOICE[1:])[1]
+    )
+
+
 def test_nothing_or_no_dump_is_refused(tab: Explore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "nothing to open" in tab.open_dumps(None, None, *CHOICE)[1]
     foreign = tmp_path / "photo.safetensors"
@@ -158,7 +173,7 @@ def test_nothing_half_made_is_left(tab: Explore) -> None:
 
 
 def test_the_last_run_is_the_visitors(dump: Any) -> None:
-    def last(request: Any) -> str:
+    def last(request: Any) -> Source | None:
         if request.username == "eve":
             raise ValueError("nothing is kept for eve")
         return runs[request.username]
@@ -166,7 +181,7 @@ def test_the_last_run_is_the_visitors(dump: Any) -> None:
     tab = Explore(Runs(), last=last)
     with gr.Blocks():
         tab.build()
-    runs = {"ann": kept(tab, recorded(prompt="of ann"))[0].run, "bob": ""}
+    runs = {"ann": kept(tab, recorded(prompt="of ann"))[0], "bob": None}
     assert "of ann" in tab.open_last(SimpleNamespace(username="ann"), *CHOICE)[2]
     assert "nothing to open" in tab.open_last(SimpleNamespace(username="bob"), *CHOICE)[1]
     assert "kept for eve" in tab.open_last(SimpleNamespace(username="eve"), *CHOICE)[1]
@@ -189,8 +204,8 @@ def test_an_edit_is_recorded_before_and_after() -> None:
     *_, last = made.run_edit("me", *[0] * len(made.out_of_date.counts), "a red circle", *asked)
     assert last[made.explore]["visible"]
     name = last[made.worker.run]
-    (before_name, before), (after_name, after) = explore._traces([Source(name, 0), Source(name, 1)])
-    assert (before_name, after_name) == ("source", "target 1: red -> green")
+    names, (before, after) = explore._views([Source(name, 0), Source(name, 1)], CHOICE)
+    assert names == ["source", "target 1: red -> green"]
     assert [item.key.step for item in before.features.all(block="M00")] == [0, 1, 3, 5]
     assert (before.meta.prompt, after.meta.prompt) == ("a red circle", "a green circle")
     assert before.picture == last[made.pictures][0][0]

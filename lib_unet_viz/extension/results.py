@@ -16,7 +16,7 @@ from lib_unet_viz.capture.dump import save_trace
 from lib_unet_viz.capture.recording import reason
 from lib_unet_viz.drawing import naming, sheets
 from lib_unet_viz.drawing.render import Rendered
-from lib_unet_viz.extension import axes, paths
+from lib_unet_viz.extension import axes, last_runs, paths
 from lib_unet_viz.maps.words import cross_maps, word_maps
 from lib_unet_viz.notation import tokens
 from lib_unet_viz.settings import Method, Settings
@@ -67,6 +67,12 @@ def report(processed: Any, p: Any, trace: Trace, settings: Settings, more: More 
     except Exception as error:
         note = f"no sheets and dumps were made: {reason(error)}"
         made = Report(list(processed.images), list(processed.infotexts), [note])
+    try:
+        last_runs.here().keep(
+            getattr(p, "user", None), trace, [block[0] for block in blocks_of(processed)[0]]
+        )
+    except Exception as error:
+        made.notes.append(f"the run was not kept to be explored: {reason(error)}")
     return replace(made, notes=[*trace.notes, *made.notes])
 
 

@@ -45,21 +45,26 @@ class ExploreError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a run comes from: its id among the runs, or an uploaded file; image: of a run of several."""
+    """Where a run comes from: its id among the runs, or an uploaded file.
+
+    image: of an edit's run. batch: the run is of several images, any of which may be chosen. Of both, the
+    run's words are its pictures.
+    """
 
     run: str = ""
     image: int | None = None
     file: str = ""
+    batch: bool = False
 
 
 class Explore:
     """Components and handlers of the tab.
 
-    last: the id of the run that was finished last, for a visitor of whom the server knows so much; blank
-    where there is none. Raises ValueError saying why there can be none.
+    last: the run that a visitor's request finished last, where the server knows; None: there is none yet. It
+    raises ValueError saying why there can be none.
     """
 
-    def __init__(self, runs: Runs, *, last: Callable[[gr.Request], str] | None = None) -> None:
+    def __init__(self, runs: Runs, *, last: Callable[[gr.Request], Source | None] | None = None) -> None:
         self.runs, self._last = runs, last
 
     def build(self) -> None:
@@ -131,10 +136,10 @@ class Explore:
     def open_last(self, request: gr.Request, *choice: Any) -> tuple[Any, ...]:
         """Show the run that the server finished last for this visitor."""
         try:
-            name = self._last(request) if self._last else ""
+            source = self._last(request) if self._last else None
         except ValueError as error:
             return _said(error)
-        return self.show([Source(name)] if name else [], *choice)
+        return self.show([source] if source else [], *choice)
 
     def show(self, sources: Sequence[Source], *choice: Any) -> tuple[Any, ...]:
         """Updates of the tab, for sources and the values of the choice; or what is wrong."""
@@ -161,37 +166,40 @@ class Explore:
 
     # What is open.
 
-    def _traces(self, sources: Sequence[Source]) -> list[tuple[str, Trace]]:
-        """Each with its name. Raises ExploreError, GoneError, DumpError."""
+    def _views(self, sources: Sequence[Source], choice: Sequence[Any]) -> tuple[list[str], list[Trace]]:
+        """Names, and the chosen rows. Raises ExploreError, GoneError, DumpError, MapLookupError."""
         if not sources:
             raise ExploreError("There is nothing to open: upload a dump, or make a picture first.")
-        return [self._trace(source, name) for source, name in zip(sources, "AB", strict=False)]
+        selection, _ = read(choice)
+        pairs = [self._view(source, selection, name) for source, name in zip(sources, "AB", strict=False)]
+        return [name for name, _ in pairs], [trace for _, trace in pairs]
 
-    def _trace(self, source: Source, name: str) -> tuple[str, Trace]:
+    def _view(self, source: Source, selection: Selection, name: str) -> tuple[str, Trace]:
         if source.file:
-            return _dumped(Path(source.file))
+            name, trace = _dumped(Path(source.file))
+            return name, trace.view(selection)
         trace = self.runs.trace(source.run)
-        if source.image is None:
-            return name, trace
-        from lib_unet_viz.trace import Selection
-
-        picture, label = self.runs.words(source.run)[source.image]
-        return label, replace(trace.view(Selection(source.image)), picture=picture)
+        image = source.image
+        if source.batch:
+            image = trace.images[0] if selection.image is None else selection.image
+        if image is None:
+            return name, trace.view(selection)
+        view = trace.view(replace(selection, image=image))
+        picture, label = self.runs.words(source.run)[image]
+        return label, replace(view, picture=picture)
 
     def _bundle(self, sources: Sequence[Source], choice: Sequence[Any], most: int) -> Bundle:
         from lib_unet_viz.workspace.bundle import Bundle
 
-        selection, chosen = read(choice)
-        names, traces = zip(*self._traces(sources), strict=True)
-        return Bundle.of(traces, names=names, selection=selection, choice=chosen, most=most)
+        names, views = self._views(sources, choice)
+        return Bundle.of(views, names=names, choice=read(choice)[1], most=most)
 
     def _chosen(self, sources: Sequence[Source], choice: Sequence[Any]) -> Iterator[tuple[str, Trace]]:
         """The runs with the maps that are chosen, under names for files."""
         from lib_unet_viz.drawing import naming
 
-        selection, chosen = read(choice)
-        for at, (name, trace) in enumerate(self._traces(sources)):
-            yield f"{'AB'[at]}-{naming.plain(name)}", chosen.trace(trace.view(selection))
+        for letter, name, view in zip("AB", *self._views(sources, choice), strict=False):
+            yield f"{letter}-{naming.plain(name)}", read(choice)[1].trace(view)
 
     def _page(self, sources: Sequence[Source], choice: Sequence[Any], folder: Path) -> list[Path]:
         from lib_unet_viz.workspace import page
