@@ -1,87 +1,48 @@
-/* The workspace: a run of a diffusion U-Net, or two to compare, drawn from the numbers in this page.
+/* The workspace: a run of a diffusion U-Net, or two to compare, drawn from the numbers within this page.
 
-   docs/explore.md says what the manifest holds. A map's values are 8 bit over each picture's own range: value =
-   low + (high - low) * level / 254, and level 255 is not finite. Nothing is ever requested from elsewhere. */
+   docs/explore.md says what the manifest holds. A map has 8 bits a value over each picture's own range: value =
+   low + (high - low) * level / 254; level 255 is not finite. Nothing is ever requested from elsewhere. */
 "use strict";
 (() => {
-  const TEXTS = {
-    en: {
-      picture: "Picture", words: "Words", wordsHint: "Choose a word to see where it acted.", unet: "U-Net",
-      sheet: "Sheet", steps: "Steps", help: "Keys", theme: "Light or dark", close: "Close", notes: "Notes",
-      measure: "Colour by", norm: "Activation norm", wordsAct: "Attention to words", word: "Attention to “{word}”",
-      change: "Change from A to B", ownNorm: "Change of norm from A to B", map: "Map", colours: "Colours",
-      scale: "Scale", scaleEach: "Each picture", scaleSheet: "Whole sheet", scalePercentile: "1 % to 99 %",
-      scaleSymmetric: "Around 0", compare: "Compare", modeA: "A", modeB: "B", modeSide: "Side by side",
-      modeSwipe: "Swipe", modeDifference: "Difference", swipe: "Border between A and B",
-      features: "Features", attention: "{kind}-attention {what}, layer {layer}", cross: "Cross", self: "Self",
-      mean: "mean over steps", step: "Step {step}", sigma: "noise level {sigma}", play: "Play", pause: "Pause",
-      savePng: "Save as PNG", saveNpy: "Save as .npy", back: "Back to the sheet", previous: "Previous",
-      next: "Next", heads: "Head", allHeads: "All heads", head: "head {at}", token: "token “{text}”",
-      tokenAt: "token {at}", channel: "channel {at}", place: "x {x}, y {y}", value: "value {value}",
-      notFinite: "not finite", part: "Part", strength: "strength {value}", noStrength: "strength not known",
-      noPicture: "This run holds no picture.", noWords: "No words are known of this run.",
-      noMaps: "The file holds no maps of {block} at this step.", noFeatures: "This run holds no maps.",
-      noBlocks: "This run does not say which blocks the U-Net has.", noOther: "The other run has no such map.",
-      broken: "This page cannot be read: {why}", format: "its format is {format}, and this script reads 1",
-      prompt: "Prompt", negative: "Negative prompt", seed: "seed {seed}", difference: "B − A",
-      channels: "{count} channels", noMeasure: "not recorded", hasMaps: "has maps", strengthBySteps: "Strength of “{word}”",
-      gridHelp: "Arrow keys move in the sheet, Enter enlarges a picture.", low: "low", high: "high",
-      hover: "Point at the sheet to read its values; click to enlarge a picture.",
-      keys: "← → step|↑ ↓ block|W next word|H next head|M next map|D difference of two runs|C next way to compare|" +
-        "Z enlarge a picture, and back|Space play the steps|? these keys|Esc close",
-    },
-    ja: {
-      picture: "画像", words: "単語", wordsHint: "単語を選ぶと、効いた場所が見えます。", unet: "U-Net",
-      sheet: "シート", steps: "ステップ", help: "キー操作", theme: "明暗", close: "閉じる", notes: "注記",
-      measure: "色の意味", norm: "活性のノルム", wordsAct: "単語への注意", word: "「{word}」への注意",
-      change: "A から B への変化", ownNorm: "ノルムの A から B への変化", map: "マップ", colours: "配色",
-      scale: "尺度", scaleEach: "各画像ごと", scaleSheet: "シート全体", scalePercentile: "1 % ～ 99 %",
-      scaleSymmetric: "0 を中心", compare: "比較", modeA: "A", modeB: "B", modeSide: "並べる",
-      modeSwipe: "スワイプ", modeDifference: "差分", swipe: "A と B の境界",
-      features: "特徴量", attention: "{kind}アテンション {what}、層 {layer}", cross: "クロス", self: "セルフ",
-      mean: "ステップ平均", step: "ステップ {step}", sigma: "ノイズ量 {sigma}", play: "再生", pause: "停止",
-      savePng: "PNG で保存", saveNpy: ".npy で保存", back: "シートに戻る", previous: "前へ",
-      next: "次へ", heads: "ヘッド", allHeads: "全ヘッド", head: "ヘッド {at}", token: "トークン「{text}」",
-      tokenAt: "トークン {at}", channel: "チャンネル {at}", place: "x {x}, y {y}", value: "値 {value}",
-      notFinite: "有限でない値", part: "部分", strength: "強さ {value}", noStrength: "強さは不明",
-      noPicture: "この実行には画像がありません。", noWords: "この実行の単語は分かりません。",
-      noMaps: "このステップの {block} のマップはありません。", noFeatures: "この実行にはマップがありません。",
-      noBlocks: "この実行には U-Net のブロックの記録がありません。", noOther: "もう一方の実行に同じマップがありません。",
-      broken: "このページを読めません: {why}", format: "形式は {format} ですが、読めるのは 1 です",
-      prompt: "プロンプト", negative: "ネガティブプロンプト", seed: "シード {seed}", difference: "B − A",
-      channels: "{count} チャンネル", noMeasure: "記録なし", hasMaps: "マップあり", strengthBySteps: "「{word}」の強さ",
-      gridHelp: "矢印キーでシート内を移動し、Enter で拡大します。", low: "低", high: "高",
-      hover: "シートを指すと値を、クリックすると拡大を表示します。",
-      keys: "← → ステップ|↑ ↓ ブロック|W 次の単語|H 次のヘッド|M 次のマップ|D 二つの実行の差分|C 次の比べ方|" +
-        "Z 拡大と戻る|Space ステップの再生|? このキー一覧|Esc 閉じる",
-    },
-  };
-  const LANGUAGE = (navigator.language || "en").toLowerCase().startsWith("ja") ? "ja" : "en";
+  const MESSAGES = JSON.parse(document.getElementById("uv-messages").textContent);
+  const LANGUAGE = /^ja/i.test(navigator.language || "") ? "ja" : "en";
 
-  /* The text of that name, with its {places} filled. */
+  /* The message of that name, with its {places} filled. */
   function text(name, values = {}) {
-    return TEXTS[LANGUAGE][name].replace(/\{(\w+)\}/g, (_, key) => String(values[key]));
+    return MESSAGES[LANGUAGE][name].replace(/\{(\w+)\}/g, (_, key) => String(values[key]));
   }
 
-  const SVG = "http://www.w3.org/2000/svg";
   const element = (tag, given, ...children) => filled(document.createElement(tag), given, children);
-  const drawn = (tag, given, ...children) => filled(document.createElementNS(SVG, tag), given, children);
+  const drawn = (tag, given, ...children) =>
+    filled(document.createElementNS("http://www.w3.org/2000/svg", tag), given, children);
 
   function filled(node, given, children) {
     for (const [name, value] of Object.entries(given || {})) {
       if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
       else if (value !== false && value != null) node.setAttribute(name, value === true ? "" : value);
     }
-    node.append(...children.filter((child) => child != null));
+    node.append(...children.filter((child) => child != null && child !== false));
     return node;
   }
 
+  const button = (label, act, given = {}) => element("button", { type: "button", onclick: act, ...given }, label);
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-  const shortened = (value) => (value == null || !Number.isFinite(value) ? "–" : String(Number(value.toPrecision(3))));
+  const range = (count, from = 0) => Array.from({ length: count }, (_, at) => from + at);
+  const next = (all, now, by = 1) => all[(all.indexOf(now) + by + all.length) % all.length];
+  const known = (value) => value != null && Number.isFinite(value);
+  const joined = (...parts) => parts.filter((part) => part != null && part !== "" && part !== false).join(" · ");
+
+  function short(value) {
+    if (!known(value)) return "–";
+    const size = Math.abs(value);
+    return size && (size < 0.001 || size >= 1e5) ? value.toExponential(2) : String(Number(value.toPrecision(3)));
+  }
 
   // Numbers ---------------------------------------------------------------------------------------------
 
-  /* The bytes that the manifest refers to; maps are inflated when they are first looked at. */
+  const NOT_FINITE = 255, LEVELS = 254, MOST_MAPS = 48; // maps that stay inflated
+
+  /* What the manifest refers to by place and length; a map is inflated when it is first looked at. */
   class Numbers {
     constructor(base64) {
       const packed = atob(base64.trim());
@@ -90,944 +51,1078 @@
       this.found = new Map();
     }
 
-    part(reference) {
-      return this.bytes.subarray(reference.at, reference.at + reference.bytes);
+    part({ at, bytes }) {
+      return this.bytes.subarray(at, at + bytes);
     }
 
-    /* {count, height, width, low, high, levels} of a map. */
-    planes(reference) {
-      if (!this.found.has(reference)) {
-        this.found.set(reference, this.inflated(reference));
-        if (this.found.size > MOST_MAPS) this.found.delete(this.found.keys().next().value);
-      }
-      return this.found.get(reference);
+    /* A promise of {count, height, width, low, high, levels}. */
+    planes(where) {
+      const found = this.found.get(where) || this.inflated(where);
+      this.found.delete(where);
+      this.found.set(where, found);
+      if (this.found.size > MOST_MAPS) this.found.delete(this.found.keys().next().value);
+      return found;
     }
 
-    async inflated(reference) {
-      const stream = new Blob([this.part(reference)]).stream().pipeThrough(new DecompressionStream("deflate"));
+    async inflated(where) {
+      const stream = new Blob([this.part(where)]).stream().pipeThrough(new DecompressionStream("deflate"));
       const buffer = await new Response(stream).arrayBuffer();
-      const count = reference.planes;
-      const [height, width] = reference.shape;
+      const count = where.planes, [height, width] = where.shape;
       return {
-        count, height, width,
-        low: new Float32Array(buffer, 0, count),
-        high: new Float32Array(buffer, 4 * count, count),
+        count, height, width, low: new Float32Array(buffer, 0, count), high: new Float32Array(buffer, 4 * count, count),
         levels: new Uint8Array(buffer, 8 * count, count * height * width),
       };
     }
   }
-  const MOST_MAPS = 64; // that stay inflated
-  const NOT_FINITE = 255, LEVELS = 254;
 
-  function valueAt(planes, plane, y, x) {
-    const level = planes.levels[(plane * planes.height + y) * planes.width + x];
+  function valueOf(planes, plane, level) {
     if (level === NOT_FINITE) return NaN;
     return planes.low[plane] + ((planes.high[plane] - planes.low[plane]) * level) / LEVELS;
   }
 
-  /* B - A of two maps of one shape, as planes of their own. */
+  const valueAt = (planes, plane, y, x) =>
+    valueOf(planes, plane, planes.levels[(plane * planes.height + y) * planes.width + x]);
+
+  /* float32 values of planes [first, first + count). */
+  function valuesOf(planes, first, count) {
+    const size = planes.height * planes.width, found = new Float32Array(count * size);
+    for (let at = 0; at < found.length; at++) {
+      found[at] = valueOf(planes, first + Math.floor(at / size), planes.levels[first * size + at]);
+    }
+    return found;
+  }
+
+  /* B - A of two maps of one shape, again with 8 bits over each picture's range. */
   function differenceOf(a, b) {
-    const size = a.height * a.width;
-    const found = { ...a, low: new Float32Array(a.count), high: new Float32Array(a.count), levels: new Uint8Array(a.levels.length) };
-    const values = new Float32Array(size);
-    for (let plane = 0; plane < a.count; plane++) {
-      const spanA = (a.high[plane] - a.low[plane]) / LEVELS, spanB = (b.high[plane] - b.low[plane]) / LEVELS;
+    const { count, height, width } = a, size = height * width;
+    const found = { count, height, width, low: new Float32Array(count), high: new Float32Array(count) };
+    found.levels = new Uint8Array(a.levels.length);
+    for (let plane = 0; plane < count; plane++) {
+      const before = valuesOf(a, plane, 1), values = valuesOf(b, plane, 1);
       let low = Infinity, high = -Infinity;
       for (let at = 0; at < size; at++) {
-        const levelA = a.levels[plane * size + at], levelB = b.levels[plane * size + at];
-        const value = levelA === NOT_FINITE || levelB === NOT_FINITE ? NaN : b.low[plane] + spanB * levelB - a.low[plane] - spanA * levelA;
-        values[at] = value;
-        if (value < low) low = value;
-        if (value > high) high = value;
+        values[at] -= before[at];
+        if (values[at] < low) low = values[at];
+        if (values[at] > high) high = values[at];
       }
       if (low > high) low = high = 0;
-      found.low[plane] = low;
-      found.high[plane] = high;
+      [found.low[plane], found.high[plane]] = [low, high];
       const scale = high > low ? LEVELS / (high - low) : 0;
       for (let at = 0; at < size; at++) {
-        found.levels[plane * size + at] = Number.isNaN(values[at]) ? NOT_FINITE : Math.round((values[at] - low) * scale);
+        const level = Number.isNaN(values[at]) ? NOT_FINITE : Math.round((values[at] - low) * scale);
+        found.levels[plane * size + at] = level;
       }
     }
     return found;
   }
 
-  /* How many values have each level, by plane: (count, 256). */
-  function histogram(planes) {
-    if (planes.histogram) return planes.histogram;
-    const size = planes.height * planes.width;
-    const found = new Uint32Array(planes.count * 256);
-    for (let plane = 0; plane < planes.count; plane++) {
-      for (let at = plane * size; at < (plane + 1) * size; at++) found[plane * 256 + planes.levels[at]]++;
-    }
-    return (planes.histogram = found);
-  }
-
-  // Colours ---------------------------------------------------------------------------------------------
+  // Colours and ranges ----------------------------------------------------------------------------------
 
   const ANCHORS = {
     viridis: "440154 482878 3e4a89 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725",
     inferno: "000004 1b0c41 4a0c6b 781c6d a52c60 cf4446 ed6925 fb9b06 f7d13d fcffa4",
     plasma: "0d0887 4c02a1 7e03a8 aa2395 cc4778 e66c5c f89540 fdc527 f0f921",
     grey: "000000 ffffff",
-    "blue–white–red": "2166ac 67a9cf d1e5f0 f7f7f7 fddbc7 ef8a62 b2182b",
+    "blue-white-red": "2166ac 67a9cf d1e5f0 f7f7f7 fddbc7 ef8a62 b2182b",
   };
-  const SIGNED = "blue–white–red";
   const TABLES = Object.fromEntries(Object.entries(ANCHORS).map(([name, anchors]) => [name, tableOf(anchors)]));
-  const NO_VALUE = [255, 0, 255];
+  const SIGNED = "blue-white-red", HEAT = "inferno", NO_VALUE = [255, 0, 255, 255];
+  const SCALES = ["Each", "Sheet", "Percentile", "Symmetric"];
 
-  /* 256 colours [r, g, b] between the anchors. */
+  /* 256 colours (r, g, b, 255) between the anchors, as bytes. */
   function tableOf(anchors) {
-    const known = anchors.split(" ").map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
-    return Array.from({ length: 256 }, (_, at) => {
-      const place = (at / 255) * (known.length - 1);
-      const from = Math.min(known.length - 2, Math.floor(place));
-      return known[from].map((value, part) => Math.round(value + (known[from + 1][part] - value) * (place - from)));
-    });
-  }
-
-  const cssColour = (colour) => `rgb(${colour.join(" ")})`;
-  /* Black or white, whichever is easier to read on the colour. */
-  function inkOn(colour) {
-    const [red, green, blue] = colour.map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff";
-  }
-
-  /* [low, high] of each plane by the way of scaling; `shown` are the planes that count. */
-  function ranges(planes, scale, shown) {
-    if (scale === "Each") return (plane) => [planes.low[plane], planes.high[plane]];
-    let low = Math.min(...shown.map((plane) => planes.low[plane]));
-    let high = Math.max(...shown.map((plane) => planes.high[plane]));
-    if (scale === "Percentile") [low, high] = percentiles(planes, shown, low, high);
-    if (scale === "Symmetric") [low, high] = [-Math.max(-low, high, 0), Math.max(-low, high, 0)];
-    return () => [low, high];
-  }
-
-  /* The values that 1 % and 99 % of the values lie below, to a 2048th of their range. */
-  function percentiles(planes, shown, low, high) {
-    const bins = new Float64Array(2048), counts = histogram(planes);
-    let total = 0;
-    for (const plane of shown) {
-      const span = (planes.high[plane] - planes.low[plane]) / LEVELS;
-      for (let level = 0; level <= LEVELS; level++) {
-        const count = counts[plane * 256 + level];
-        const place = ((planes.low[plane] + span * level - low) / (high - low || 1)) * 2047;
-        bins[Math.round(clamp(place, 0, 2047))] += count;
-        total += count;
-      }
+    const given = anchors.split(" ").map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+    const found = new Uint8Array(1024).fill(255);
+    for (let at = 0; at < 256; at++) {
+      const place = (at / 255) * (given.length - 1), from = Math.min(given.length - 2, Math.floor(place));
+      given[from].forEach((value, part) => {
+        found[4 * at + part] = Math.round(value + (given[from + 1][part] - value) * (place - from));
+      });
     }
-    const reached = (share) => {
-      let sum = 0;
-      for (let bin = 0; bin < bins.length; bin++) if ((sum += bins[bin]) >= share * total) return bin;
-      return bins.length - 1;
-    };
-    const value = (bin) => low + ((high - low) * bin) / 2047;
-    return [value(reached(0.01)), value(reached(0.99))];
-  }
-
-  /* For each level of a plane its colour, as a canvas holds it. */
-  function coloursOf(planes, plane, [low, high], table) {
-    const found = new Uint32Array(256);
-    const span = (planes.high[plane] - planes.low[plane]) / LEVELS;
-    const packed = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
-    for (let level = 0; level <= LEVELS; level++) {
-      const share = high > low ? (planes.low[plane] + span * level - low) / (high - low) : 0.5;
-      found[level] = packed(table[Math.round(clamp(share, 0, 1) * 255)]);
-    }
-    found[NOT_FINITE] = packed(NO_VALUE);
     return found;
   }
 
-  // Sheets ----------------------------------------------------------------------------------------------
+  const colourAt = (table, share) => table.subarray(4 * Math.round(255 * share), 4 * Math.round(255 * share) + 3);
+  const css = (colour) => `rgb(${[...colour].join(" ")})`;
+  const share = (value, low, high) => (high > low ? clamp((value - low) / (high - low), 0, 1) : 0.5);
 
-  const GAP = 1; // pixels between pictures of a sheet
-  const LONGEST = 8192; // of a canvas's sides
-
-  /* {planes, columns, rows, parts}: which planes stand where; `parts` is how many sheets there would be. */
-  function gridOf(map, planes, head, part) {
-    const others = map.axes.slice(0, -2), lengths = map.shape.slice(0, -2);
-    const byRow = lengths.length === 2 && lengths[1] <= 40;
-    const heads = others[0] === "head" && head != null ? [head] : [...Array(lengths[0] || 1).keys()];
-    const each = lengths[1] || 1;
-    const all = heads.flatMap((at) => [...Array(each).keys()].map((other) => at * each + other));
-    const square = Math.ceil(Math.sqrt((all.length * planes.height) / planes.width));
-    const most = Math.max(1, Math.floor(LONGEST / (planes.width + GAP)));
-    const columns = Math.min(byRow ? each : Math.max(1, square), most);
-    const rows = Math.max(1, Math.floor(LONGEST / (planes.height + GAP)));
-    const parts = Math.ceil(all.length / (columns * rows));
-    const shown = all.slice(part * columns * rows, (part + 1) * columns * rows);
-    return { planes: shown, columns, rows: Math.ceil(shown.length / columns), parts, byRow };
+  /* Black or white, whichever is easier to read on the colour. */
+  function inkOn(colour) {
+    const linear = [...colour].map((part) => (part <= 10 ? part / 3295 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.179 ? "#000" : "#fff";
   }
 
-  /* The sheet on a canvas of its own, a pixel for each value. */
-  function painted(planes, grid, range, table) {
-    const { height, width } = planes;
-    const canvas = element("canvas", { width: grid.columns * (width + GAP) - GAP, height: grid.rows * (height + GAP) - GAP });
-    const context = canvas.getContext("2d");
-    const image = context.createImageData(canvas.width, canvas.height);
-    const pixels = new Uint32Array(image.data.buffer);
-    grid.planes.forEach((plane, cell) => {
-      const colours = coloursOf(planes, plane, range(plane), table);
-      const left = (cell % grid.columns) * (width + GAP), top = Math.floor(cell / grid.columns) * (height + GAP);
-      let from = plane * height * width;
-      for (let y = 0; y < height; y++) {
-        let to = (top + y) * canvas.width + left;
-        for (let x = 0; x < width; x++) pixels[to++] = colours[planes.levels[from++]];
+  /* [low, high] over planes [first, first + count) of all maps; null: each picture over its own. */
+  function limitsOf(maps, scale, first, count) {
+    if (scale === "Each") return null;
+    const ends = maps.flatMap((planes) => range(count, first).flatMap((at) => [planes.low[at], planes.high[at]]));
+    const [low, high] = [Math.min(...ends), Math.max(...ends)];
+    if (scale === "Percentile") return percentiles(maps, first, count, low, high);
+    const most = Math.max(-low, high, 0);
+    return scale === "Symmetric" ? [-most, most] : [low, high];
+  }
+
+  /* What 1 % and 99 % of the values lie below, to a 4096th of their range. */
+  function percentiles(maps, first, count, low, high) {
+    const bins = new Float64Array(4096), scale = high > low ? 4095 / (high - low) : 0;
+    for (const planes of maps) {
+      const size = planes.height * planes.width;
+      for (let plane = first; plane < first + count; plane++) {
+        const counts = new Uint32Array(256);
+        for (let at = plane * size; at < (plane + 1) * size; at++) counts[planes.levels[at]]++;
+        for (let level = 0; level <= LEVELS; level++) {
+          if (counts[level]) bins[Math.round((valueOf(planes, plane, level) - low) * scale)] += counts[level];
+        }
       }
-    });
+    }
+    const total = bins.reduce((sum, each) => sum + each, 0);
+    const reached = (part) => {
+      let sum = 0;
+      return low + Math.max(0, bins.findIndex((each) => (sum += each) >= part * total)) / (scale || 1);
+    };
+    return [reached(0.01), reached(0.99)];
+  }
+
+  // Painting --------------------------------------------------------------------------------------------
+
+  const GAP = 1, LONGEST = 4096; // pixels between the pictures of a sheet; of a sheet's sides
+
+  /* How `count` pictures fill a box best: {columns, rows, count, parts, zoom}. columns: given, or to be found.
+     zoom: pixels on a side of a value, so that small pictures have no wide gaps. */
+  function gridOf(count, planes, box, columns) {
+    const zoom = Math.max(1, Math.floor((count > 1 ? 48 : 512) / Math.max(planes.width, planes.height)));
+    const [wide, high] = [zoom * planes.width + GAP, zoom * planes.height + GAP];
+    const most = Math.floor(LONGEST / wide), each = Math.floor(LONGEST / high) * most, here = Math.min(count, each);
+    const size = (across) => Math.min(box.width / (across * wide), box.height / (Math.ceil(here / across) * high));
+    const best = (one, other) => (size(other) > size(one) ? other : one);
+    columns = columns || range(Math.min(here, most), 1).reduce(best, 1);
+    return { columns, rows: Math.ceil(here / columns), count: here, parts: Math.ceil(count / each), zoom };
+  }
+
+  const VERTEX = "#version 300 es\nvoid main() {" +
+    " gl_Position = vec4(4. * float(gl_VertexID & 1) - 1., 4. * float(gl_VertexID >> 1) - 1., 0., 1.); }";
+  const FRAGMENT = `#version 300 es
+    precision highp float; precision highp int; precision highp usampler2D; precision highp sampler2D;
+    uniform usampler2D levels; uniform sampler2D ends, colours;
+    uniform ivec2 size; uniform int zoom, columns, first, count, tall; uniform vec2 limits; uniform bool each;
+    out vec4 colour;
+    void main() {
+      ivec2 at = ivec2(int(gl_FragCoord.x), tall - 1 - int(gl_FragCoord.y)), pitch = zoom * size + ${GAP};
+      ivec2 cell = at / pitch, place = (at - cell * pitch) / zoom;
+      int number = cell.y * columns + cell.x, plane = first + number;
+      colour = vec4(0.);
+      if (place.x >= size.x || place.y >= size.y || number >= count) return;
+      int index = (plane * size.y + place.y) * size.x + place.x;
+      uint level = texelFetch(levels, ivec2(index % 2048, index / 2048), 0).r;
+      vec2 own = texelFetch(ends, ivec2(plane % 2048, plane / 2048), 0).rg;
+      vec2 bounds = each ? own : limits;
+      float value = own.x + (own.y - own.x) * float(level) / 254.;
+      float share = bounds.y > bounds.x ? clamp((value - bounds.x) / (bounds.y - bounds.x), 0., 1.) : .5;
+      colour = level == 255u ? vec4(1., 0., 1., 1.) : texelFetch(colours, ivec2(int(share * 255. + .5), 0), 0);
+    }`;
+
+  /* Sheets by WebGL2: a map's levels are one texture, and colours and ranges are uniforms of the shader. */
+  class Shader {
+    constructor() {
+      this.canvas = element("canvas");
+      const gl = (this.gl = this.canvas.getContext("webgl2", { preserveDrawingBuffer: true, antialias: false }));
+      if (!gl) throw new Error("no WebGL2");
+      const program = (this.program = gl.createProgram());
+      for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+        const shader = gl.createShader(kind);
+        gl.shaderSource(shader, source);
+        gl.compileShader(shader);
+        gl.attachShader(program, shader);
+      }
+      gl.linkProgram(program);
+      if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
+      gl.useProgram(program);
+      gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+      ["levels", "ends", "colours"].forEach((name, unit) => gl.uniform1i(this.place(name), unit));
+      this.longest = Math.min(8192, gl.getParameter(gl.MAX_TEXTURE_SIZE));
+      this.kept = new Map(); // textures of the maps last looked at
+      this.tables = new Map();
+    }
+
+    place(name) {
+      return this.gl.getUniformLocation(this.program, name);
+    }
+
+    /* A texture 2048 wide (a table: 256) that holds `count` values row by row. */
+    texture(values, count, [inner, outer, type], each = 1, wide = 2048) {
+      const gl = this.gl, texture = gl.createTexture(), rows = Math.floor(count / wide), rest = count % wide;
+      gl.activeTexture(gl.TEXTURE0);
+      gl.bindTexture(gl.TEXTURE_2D, texture);
+      gl.texStorage2D(gl.TEXTURE_2D, 1, inner, wide, rows + (rest ? 1 : 0));
+      const put = (y, width, height, from) => gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, y, width, height, outer, type, values, from * each);
+      if (rows) put(0, wide, rows, 0);
+      if (rest) put(rows, rest, 1, rows * wide);
+      return texture;
+    }
+
+    texturesOf(planes) {
+      const { gl, kept } = this;
+      const ends = new Float32Array(2 * planes.count);
+      if (!kept.has(planes)) {
+        for (let at = 0; at < planes.count; at++) ends.set([planes.low[at], planes.high[at]], 2 * at);
+        kept.set(planes, [this.texture(planes.levels, planes.levels.length, [gl.R8UI, gl.RED_INTEGER, gl.UNSIGNED_BYTE]),
+          this.texture(ends, planes.count, [gl.RG32F, gl.RG, gl.FLOAT], 2)]);
+      }
+      const found = kept.get(planes);
+      kept.delete(planes);
+      kept.set(planes, found);
+      if (kept.size > 6) {
+        const [oldest, textures] = kept.entries().next().value;
+        textures.forEach((texture) => gl.deleteTexture(texture));
+        kept.delete(oldest);
+      }
+      return found;
+    }
+
+    paint(planes, grid, first, limits, table) {
+      const { gl, canvas } = this;
+      if (planes.levels.length > 2048 * this.longest || gl.isContextLost()) return painted(planes, grid, first, limits, table);
+      if (!this.tables.has(table)) this.tables.set(table, this.texture(table, 256, [gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE], 4, 256));
+      [...this.texturesOf(planes), this.tables.get(table)].forEach((texture, unit) => {
+        gl.activeTexture(gl.TEXTURE0 + unit);
+        gl.bindTexture(gl.TEXTURE_2D, texture);
+        gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+        gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+      });
+      Object.assign(canvas, sizeOf(planes, grid));
+      gl.viewport(0, 0, canvas.width, canvas.height);
+      gl.uniform2i(this.place("size"), planes.width, planes.height);
+      gl.uniform2f(this.place("limits"), ...(limits || [0, 0]));
+      const whole = { zoom: grid.zoom, columns: grid.columns, first, count: grid.count, tall: canvas.height, each: limits ? 0 : 1 };
+      for (const [name, value] of Object.entries(whole)) gl.uniform1i(this.place(name), value);
+      gl.drawArrays(gl.TRIANGLES, 0, 3);
+      return canvas;
+    }
+  }
+
+  const pitchOf = ({ width, height }, { zoom }) => [zoom * width + GAP, zoom * height + GAP];
+
+  function sizeOf(planes, grid) {
+    const [wide, high] = pitchOf(planes, grid);
+    return { width: grid.columns * wide - GAP, height: grid.rows * high - GAP };
+  }
+
+  /* The same without WebGL2. */
+  function painted(planes, grid, first, limits, table) {
+    const { height, width } = planes, { zoom } = grid, [wide, high] = pitchOf(planes, grid);
+    const canvas = element("canvas", sizeOf(planes, grid));
+    const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+    const pixels = new Uint32Array(image.data.buffer), colours = new Uint32Array(table.buffer), own = new Uint32Array(256);
+    own[NOT_FINITE] = new Uint32Array(new Uint8Array(NO_VALUE).buffer)[0];
+    for (let cell = 0; cell < grid.count; cell++) {
+      const plane = first + cell, [low, high] = limits || [planes.low[plane], planes.high[plane]];
+      for (let level = 0; level <= LEVELS; level++) {
+        own[level] = colours[Math.round(255 * share(valueOf(planes, plane, level), low, high))];
+      }
+      const left = (cell % grid.columns) * wide, top = Math.floor(cell / grid.columns) * high;
+      for (let y = 0; y < high - GAP; y++) {
+        const from = (plane * height + Math.floor(y / zoom)) * width, to = (top + y) * canvas.width + left;
+        for (let x = 0; x < wide - GAP; x++) pixels[to + x] = own[planes.levels[from + Math.floor(x / zoom)]];
+      }
+    }
     context.putImageData(image, 0, 0);
     return canvas;
   }
 
-  /* Two canvases as one: the first up to a share of its width, the second from there on. */
-  function swiped(a, b, share) {
-    const canvas = element("canvas", { width: a.width, height: a.height });
-    const context = canvas.getContext("2d"), border = Math.round(share * a.width);
-    context.drawImage(a, 0, 0);
-    context.clearRect(border, 0, a.width - border, a.height);
-    context.save();
-    context.beginPath();
-    context.rect(border, 0, a.width - border, a.height);
-    context.clip();
-    context.drawImage(b, 0, 0, a.width, a.height);
-    context.restore();
-    context.fillStyle = "#e11d48";
-    context.fillRect(border - 1, 0, Math.max(1, a.width / 300), a.height);
-    return canvas;
-  }
-
-  function beside(a, b) {
-    const gap = Math.ceil(a.width / 50);
-    const canvas = element("canvas", { width: 2 * a.width + gap, height: a.height });
-    const context = canvas.getContext("2d");
-    context.drawImage(a, 0, 0);
-    context.drawImage(b, a.width + gap, 0, a.width, a.height);
-    return { canvas, second: a.width + gap };
-  }
-
-  /* Which picture of a map that is: "head 3, token “cat”". */
-  function nameOf(map, plane) {
-    const others = map.axes.slice(0, -2), lengths = map.shape.slice(0, -2);
-    const places = lengths.length === 2 ? [Math.floor(plane / lengths[1]), plane % lengths[1]] : [plane];
-    return others.map((axis, at) => axisText(map, axis, places[at])).join(", ");
-  }
-
-  function axisText(map, axis, at) {
-    if (axis !== "token") return text(axis, { at });
-    if (map.labels && map.labels[at]) return text("token", { text: map.labels[at] });
-    return text("tokenAt", { at: map.tokens ? map.tokens[at] : at });
-  }
-
-  const sameKind = (a, b) => a.kind === b.kind && a.attention === b.attention && a.layer === b.layer;
-
-  function mapText(map) {
-    const what = map.kind === "features" ? text("features") : text("attention", { kind: text(map.attention), what: map.kind, layer: map.layer });
-    return map.step == null ? `${what} (${text("mean")})` : what;
-  }
-
-  /* A file in numpy's own format with the map's values as float32. */
-  function npyOf(map, planes) {
-    const shape = `(${map.shape.join(", ")}${map.shape.length === 1 ? "," : ""})`;
-    let head = `{'descr': '<f4', 'fortran_order': False, 'shape': ${shape}, }`;
-    head += " ".repeat(63 - ((10 + head.length) % 64)) + "\n";
-    const values = new Float32Array(planes.levels.length), size = planes.height * planes.width;
-    for (let at = 0; at < values.length; at++) {
-      const plane = Math.floor(at / size), level = planes.levels[at];
-      values[at] = level === NOT_FINITE ? NaN : planes.low[plane] + ((planes.high[plane] - planes.low[plane]) * level) / LEVELS;
+  function painter() {
+    try {
+      return new Shader();
+    } catch {
+      return { paint: painted };
     }
-    const start = new Uint8Array([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, head.length & 255, head.length >> 8]);
-    return new Blob([start, head, values]);
+  }
+
+  /* Several canvases as one: beside each other, or the second laid over the first from a border on. */
+  function composed(canvas, parts, mode, border) {
+    const [{ width, height }] = parts, gap = Math.ceil(width / 40), beside = mode === "Side" && parts.length > 1;
+    Object.assign(canvas, { width: beside ? 2 * width + gap : width, height });
+    const context = canvas.getContext("2d");
+    parts.forEach((part, at) => {
+      const from = at && mode === "Swipe" ? Math.round(border * width) : 0;
+      if (at && from >= width) return;
+      context.clearRect(from + at * (beside ? width + gap : 0), 0, width - from, height);
+      context.drawImage(part, from, 0, width - from, height, from + at * (beside ? width + gap : 0), 0, width - from, height);
+    });
+    return beside ? width + gap : 0;
   }
 
   function download(blob, name) {
     const link = element("a", { href: URL.createObjectURL(blob), download: name });
-    document.body.append(link);
     link.click();
-    link.remove();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  /* A file in numpy's own format. */
+  function npyOf(values, shape) {
+    let head = `{'descr': '<f4', 'fortran_order': False, 'shape': (${shape.join(", ")},), }`;
+    head += " ".repeat(63 - ((10 + head.length) % 64)) + "\n";
+    const start = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, head.length & 255, head.length >> 8];
+    return new Blob([new Uint8Array(start), head, values]);
+  }
+
+  // Names -----------------------------------------------------------------------------------------------
+
+  const kindOf = (map) => `${map.kind} ${map.attention} ${map.layer}`;
+  const outer = (map) => map.axes.slice(0, -2);
+
+  function axisText(map, axis, at) {
+    if (axis !== "token") return text(axis, { at });
+    const label = map.labels && map.labels[at];
+    return label ? text("token", { text: label }) : text("tokenAt", { at: map.tokens ? map.tokens[at] : at });
+  }
+
+  /* Which picture of a map that is: "head 3, token “cat”". */
+  function planeText(map, plane) {
+    const each = map.shape.length > 3 ? map.shape[1] : 1;
+    const places = map.shape.length > 3 ? [Math.floor(plane / each), plane % each] : [plane];
+    return outer(map).map((axis, at) => axisText(map, axis, places[at])).join(", ");
+  }
+
+  function placeText(map, y, x) {
+    const [row, column] = map.axes.slice(-2);
+    if (row === "y" && column === "x") return text("place", { x, y });
+    return `${axisText(map, row, y)}, ${axisText(map, column, x)}`;
+  }
+
+  function mapText(map) {
+    if (map.kind === "features") return text("features");
+    return text("attention", { kind: map.attention ? text(map.attention) : "", what: map.kind, layer: map.layer ?? 0 });
   }
 
   // Parts of the page -----------------------------------------------------------------------------------
 
-  const MODES = ["A", "B", "Side", "Swipe", "Difference"];
-  const SCALES = ["Each", "Sheet", "Percentile", "Symmetric"];
-
-  function button(label, act, given = {}) {
-    return element("button", { type: "button", onclick: act, ...given }, label);
-  }
-
-  /* A labelled choice; `set` fills it anew and keeps what can be kept. */
-  function choice(label, id, changed) {
-    const select = element("select", { id, onchange: () => changed(select.value) });
+  /* A labelled choice; set() fills it and hides it where there is nothing to choose. */
+  function choice(label, changed) {
+    const select = element("select", { onchange: () => changed(select.value) });
     const whole = element("label", { class: "uv-choice" }, element("span", {}, label), select);
     const set = (options, value) => {
       const wanted = JSON.stringify(options);
-      if (select.dataset.options !== wanted) {
+      if (wanted !== select.dataset.options) {
         select.replaceChildren(...options.map(([key, shown]) => element("option", { value: key }, shown)));
         select.dataset.options = wanted;
       }
-      select.value = value;
+      select.value = String(value);
       whole.hidden = options.length < 2;
     };
     return { whole, select, set };
   }
 
-  /* The picture with a word's heat over it, and the words. */
-  class Pictures {
+  /* A colour bar with what its ends mean. */
+  function fillBar(bar, table, [low, high]) {
+    const stops = range(9).map((at) => css(colourAt(table, at / 8))).join(", ");
+    const strip = element("i", { style: `background: linear-gradient(to right, ${stops})` });
+    bar.replaceChildren(element("span", {}, low), strip, element("span", {}, high));
+  }
+
+  const section = (name, title, ...children) =>
+    element("section", { class: `uv-${name}`, "aria-label": title }, ...children);
+
+  /* Whose run, how two are compared, notes, theme and keys. */
+  class Header {
     constructor(space) {
+      const { runs } = space, two = runs.length > 1;
       this.space = space;
-      this.canvas = element("canvas", { class: "uv-picture", role: "img" });
-      this.canvas.addEventListener("pointermove", (event) => this.drag(event));
-      this.canvas.addEventListener("pointerdown", (event) => this.drag(event));
-      this.said = element("p", { class: "uv-line" });
-      this.bar = element("div", { class: "uv-bar" });
-      this.words = element("div", { class: "uv-words", role: "group", "aria-label": text("words") });
-      this.hint = element("p", { class: "uv-hint" }, text("wordsHint"));
-      this.whole = element("section", { class: "uv-pictures", "aria-label": text("picture") },
-        element("h2", {}, text("picture")), this.canvas, this.bar, this.said, this.words, this.hint);
-      this.images = space.runs.map((run) => this.loaded(run));
+      this.modes = MODES.map((mode) => button(text(`mode${mode}`), () => space.set({ mode }), { "data-mode": mode }));
+      this.border = element("input", { type: "range", min: 0, max: 1000, class: "uv-border", "aria-label": text("swipe"),
+        oninput: () => space.set({ border: this.border.value / 1000 }) });
+      const notes = runs.flatMap((run) => run.notes.map((note) => (two ? `${run.name}: ${note}` : note)));
+      const list = notes.length > 0 && element("details", {}, element("summary", {}, `${text("notes")} (${notes.length})`),
+        element("ul", {}, ...notes.map((note) => element("li", {}, note))));
+      this.whole = element("header", {},
+        element("div", { class: "uv-runs" }, ...runs.map((run) => this.described(run, two)), list),
+        element("div", { class: "uv-tools" },
+          two && element("div", { class: "uv-modes", role: "group", "aria-label": text("compare") }, ...this.modes),
+          button("◐", () => space.theme(), { "aria-label": text("theme"), title: text("theme") }),
+          button("?", () => space.help.showModal(), { "aria-label": text("help"), title: text("help") }), this.border));
     }
 
-    async loaded(run) {
-      if (!run.picture) return null;
-      const part = this.space.numbers.part(run.picture);
-      const address = URL.createObjectURL(new Blob([part], { type: run.picture.mime }));
-      const image = new Image();
-      image.src = address;
-      await image.decode();
-      URL.revokeObjectURL(address);
-      return image;
-    }
-
-    drag(event) {
-      if (this.space.state.mode !== "Swipe" || !event.buttons) return;
-      const box = this.canvas.getBoundingClientRect();
-      this.space.set({ share: clamp((event.clientX - box.left) / box.width, 0, 1) });
+    described(run, two) {
+      const seed = run.seed == null ? null : text("seed", { seed: run.seed });
+      const title = run.prompt || text("untitled", { name: run.name });
+      return element("div", { class: "uv-run" }, element(two ? "h2" : "h1", {}, two && element("b", {}, run.name), title),
+        element("p", { class: "uv-quiet" }, joined(run.model, seed, run.which)),
+        run.negative && element("p", { class: "uv-quiet" }, text("negative", { text: run.negative })));
     }
 
     update() {
-      const { state, run } = this.space;
-      this.words.replaceChildren(...run.words.map((word, at) => this.chip(word, at)));
-      this.hint.textContent = run.words.length ? text("wordsHint") : text("noWords");
-      this.hint.hidden = state.word != null;
+      const { mode, border } = this.space.state;
+      for (const each of this.modes) each.setAttribute("aria-pressed", each.dataset.mode === mode);
+      this.border.hidden = mode !== "Swipe";
+      this.border.value = Math.round(1000 * border);
+    }
+  }
+  const MODES = ["A", "B", "Side", "Swipe", "Difference"];
+
+  /* The picture, grey under the heat of the chosen word, and the words. */
+  class Picture {
+    constructor(space) {
+      this.space = space;
+      this.canvas = element("canvas", { role: "img", onpointermove: (event) => space.drag(event, this.canvas),
+        onpointerdown: (event) => space.drag(event, this.canvas) });
+      this.names = element("div", { class: "uv-names", "aria-hidden": true });
+      this.bar = element("div", { class: "uv-bar" });
+      this.said = element("p", { class: "uv-said" });
+      this.words = element("div", { class: "uv-words", role: "group", "aria-label": text("words") });
+      this.whole = section("picture", text("picture"), element("h2", {}, text("picture")), this.names, this.canvas, this.bar,
+        this.said, element("h3", {}, text("words")), this.words);
+      this.images = space.runs.map((run) => this.loaded(run));
+      this.turn = 0;
+    }
+
+    async loaded({ picture }) {
+      if (!picture) return null;
+      return createImageBitmap(new Blob([this.space.numbers.part(picture)], { type: picture.mime })).catch(() => null);
+    }
+
+    update() {
+      const { run, state } = this.space;
+      if (this.of !== run) this.words.replaceChildren(...run.words.map((word, at) => this.chip(word, at)));
+      this.of = run;
+      [...this.words.children].forEach((chip, at) => chip.setAttribute("aria-pressed", at === state.word));
       this.draw(++this.turn);
     }
-    turn = 0;
 
     chip(word, at) {
-      const pressed = this.space.state.word === at;
-      const strongest = Math.max(...this.space.run.words.map((each) => each.strength || 0)) || 1;
-      const share = word.strength == null ? 1 : word.strength / strongest;
-      const said = word.strength == null ? text("noStrength") : text("strength", { value: shortened(word.strength) });
-      const meter = element("i", { style: `width: ${Math.round(100 * share)}%` });
-      return button(word.text, () => this.space.set({ word: pressed ? null : at }), {
-        "aria-pressed": pressed, class: "uv-chip", title: said, "aria-label": `${word.text}, ${said}`,
-      }).appendChild(meter).parentNode;
+      const most = Math.max(...this.space.run.words.map((each) => each.strength || 0)) || 1;
+      const meter = element("i", { style: `width: ${Math.round((100 * (word.strength || 0)) / most)}%` });
+      const chip = button(word.text, () => this.space.word(this.space.state.word === at ? null : at),
+        { class: "uv-chip", title: this.strength(word), "aria-label": `${word.text}, ${this.strength(word)}` });
+      chip.append(meter);
+      return chip;
+    }
+
+    strength(word) {
+      return known(word.strength) ? text("strength", { value: short(word.strength) }) : text("noStrength");
     }
 
     async draw(turn) {
-      const { state, runs } = this.space;
-      const word = state.word == null ? null : this.space.run.words[state.word];
-      const shown = await Promise.all(runs.map((run, at) => this.layer(run, at, word)));
+      const { state, run, runs } = this.space, word = run.words[state.word], two = runs.length > 1;
+      const wanted = !two ? [0] : state.mode === "B" ? [1] : state.mode === "A" ? [0] : [0, 1];
+      let layers = (await Promise.all(wanted.map((at) => this.layer(at, word)))).filter(Boolean);
+      const signed = layers.length === 2 && state.mode === "Difference";
+      if (signed) layers = [await this.difference(word)];
       if (turn !== this.turn) return;
-      const both = shown.length === 2 && shown[0] && shown[1];
-      let found = shown[state.mode === "B" ? 1 : 0] || shown[0];
-      if (both && state.mode === "Side") found = beside(...shown).canvas;
-      if (both && state.mode === "Swipe") found = swiped(...shown, state.share);
-      if (both && state.mode === "Difference") found = await this.difference(word);
-      if (turn !== this.turn) return;
-      this.canvas.hidden = !found;
-      if (found) copied(found, this.canvas);
-      const strength = word && (word.strength == null ? text("noStrength") : text("strength", { value: shortened(word.strength) }));
-      this.said.textContent = !found ? text("noPicture") : word ? `${word.text}: ${strength}` : "";
-      this.canvas.setAttribute("aria-label", word ? `${text("picture")}, ${word.text}, ${strength}` : text("picture"));
-      const signed = both && state.mode === "Difference" && word;
-      this.bar.hidden = !word || !found || !word.map;
-      fillBar(this.bar, TABLES[signed ? SIGNED : "plasma"], signed ? ["A", "B"] : [text("low"), text("high")]);
+      const shown = layers.length > 0, side = layers.length === 2 && state.mode === "Side";
+      this.canvas.hidden = !shown;
+      if (shown) composed(this.canvas, layers, state.mode, state.border);
+      this.names.hidden = !side;
+      this.names.replaceChildren(...(side ? runs.map((each) => element("span", {}, each.name)) : []));
+      const heat = word && word.map;
+      this.bar.hidden = !heat || !shown;
+      fillBar(this.bar, TABLES[signed ? SIGNED : HEAT], signed ? ["A", "B"] : [text("low"), text("high")]);
+      const said = word ? `${word.text}: ${heat ? this.strength(word) : text("noHeat", { word: word.text })}` : "";
+      const hint = run.words.length ? text("wordsHint") : text("noWords");
+      this.said.textContent = joined(!shown && text("noPicture"), said || hint);
+      this.canvas.setAttribute("aria-label", joined(text("picture"), said));
     }
 
-    /* One run's picture on a canvas; under a word's heat it is grey and dim. */
-    async layer(run, at, word) {
-      const image = await this.images[at];
-      const own = word && run.words.find((each) => each.text === word.text);
-      const heat = own && own.map ? await this.space.numbers.planes(own.map) : null;
+    /* One run's picture on a canvas, with a word's heat over it. */
+    async layer(at, word) {
+      const { runs, numbers } = this.space, image = await this.images[at], own = word && this.space.same(word, runs[at]);
+      const heat = own && own.map ? await numbers.planes(own.map).catch(() => null) : null;
       if (!image && !heat) return null;
-      const [width, height] = image ? [image.naturalWidth, image.naturalHeight] : [8 * heat.width, 8 * heat.height];
-      const canvas = element("canvas", { width, height }), context = canvas.getContext("2d");
-      if (image) {
-        if (word) context.filter = "grayscale(1) brightness(0.6)";
-        context.drawImage(image, 0, 0);
-        context.filter = "none";
-      }
-      if (heat) this.lay(context, heat, TABLES.plasma, (share) => 0.15 + 0.75 * share, [heat.low[0], heat.high[0]]);
+      const canvas = this.picture(image, heat, word);
+      if (heat) this.lay(canvas, heat, TABLES[HEAT], (part) => 0.1 + 0.8 * part, [heat.low[0], heat.high[0]]);
       return canvas;
     }
 
-    /* Lay a map over a canvas, each value as opaque as `opacity` says of its share of the range. */
-    lay(context, planes, table, opacity, [low, high]) {
-      const image = new ImageData(planes.width, planes.height);
-      for (let at = 0; at < planes.width * planes.height; at++) {
-        const value = valueAt(planes, 0, Math.floor(at / planes.width), at % planes.width);
-        const share = high > low ? clamp((value - low) / (high - low), 0, 1) : 0;
-        image.data.set([...(Number.isNaN(value) ? NO_VALUE : table[Math.round(share * 255) || 0]), 255 * opacity(share || 0)], 4 * at);
+    /* The picture at 512 pixels or more; grey and dim under heat. */
+    picture(image, heat, grey) {
+      const [width, height] = image ? [image.width, image.height] : [heat.width, heat.height], scale = Math.max(1, Math.ceil(512 / width));
+      const canvas = element("canvas", { width: scale * width, height: scale * height }), context = canvas.getContext("2d");
+      context.imageSmoothingEnabled = scale < 4;
+      if (image) context.drawImage(image, 0, 0, canvas.width, canvas.height);
+      if (!grey) return canvas;
+      const pixels = context.getImageData(0, 0, canvas.width, canvas.height), { data } = pixels;
+      for (let at = 0; at < data.length; at += 4) {
+        data.fill(0.65 * (0.299 * data[at] + 0.587 * data[at + 1] + 0.114 * data[at + 2]), at, at + 3);
       }
-      const small = element("canvas", { width: planes.width, height: planes.height });
-      small.getContext("2d").putImageData(image, 0, 0);
-      context.imageSmoothingQuality = "high";
-      context.drawImage(small, 0, 0, context.canvas.width, context.canvas.height);
+      context.putImageData(pixels, 0, 0);
+      return canvas;
     }
 
-    /* B - A: of the word's heat over A's grey picture, or of the pictures, around mid-grey. */
+    /* Lay a map over a canvas, each value as opaque as opacity() says of its share of the range. */
+    lay(canvas, planes, table, opacity, [low, high]) {
+      const small = element("canvas", { width: planes.width, height: planes.height }), context = small.getContext("2d");
+      const image = context.createImageData(planes.width, planes.height);
+      valuesOf(planes, 0, 1).forEach((value, at) => {
+        const part = Number.isNaN(value) ? null : share(value, low, high);
+        image.data.set(part == null ? [0, 0, 0, 0] : [...colourAt(table, part), 255 * Math.min(1, opacity(part))], 4 * at);
+      });
+      context.putImageData(image, 0, 0);
+      Object.assign(canvas.getContext("2d"), { imageSmoothingEnabled: true, imageSmoothingQuality: "high" });
+      canvas.getContext("2d").drawImage(small, 0, 0, canvas.width, canvas.height);
+    }
+
+    /* B - A: of the word's heat over A's picture; of the pictures around grey. */
     async difference(word) {
-      const [a, b] = await Promise.all(this.space.runs.map((run, at) => this.layer(run, at, null)));
-      const heats = word ? this.space.runs.map((run) => run.words.find((each) => each.text === word.text)) : [];
-      if (heats.length === 2 && heats.every((each) => each && each.map)) {
-        const planes = differenceOf(...(await Promise.all(heats.map((each) => this.space.numbers.planes(each.map)))));
-        const most = Math.max(-planes.low[0], planes.high[0]);
-        const canvas = element("canvas", { width: a.width, height: a.height }), context = canvas.getContext("2d");
-        context.filter = "grayscale(1) brightness(0.6)";
-        context.drawImage(a, 0, 0);
-        context.filter = "none";
-        this.lay(context, planes, TABLES[SIGNED], (share) => 0.15 + 1.5 * Math.abs(share - 0.5), [-most, most]);
+      const { runs, numbers } = this.space, images = await Promise.all(this.images);
+      const own = word ? runs.map((run) => this.space.same(word, run)) : [];
+      if (own.length && own.every((each) => each && each.map)) {
+        const planes = differenceOf(...(await Promise.all(own.map((each) => numbers.planes(each.map)))));
+        const canvas = this.picture(images[0], planes, true), most = Math.max(-planes.low[0], planes.high[0]);
+        this.lay(canvas, planes, TABLES[SIGNED], (part) => 0.1 + 1.8 * Math.abs(part - 0.5), [-most, most]);
         return canvas;
       }
-      const canvas = element("canvas", { width: a.width, height: a.height }), context = canvas.getContext("2d");
-      context.drawImage(b, 0, 0, a.width, a.height);
-      const after = context.getImageData(0, 0, a.width, a.height);
-      const before = a.getContext("2d").getImageData(0, 0, a.width, a.height);
+      const [a, b] = images.map((image) => this.picture(image || images.find(Boolean), null, false));
+      const [before, after] = [a, b].map((each) => each.getContext("2d").getImageData(0, 0, a.width, a.height));
       for (let at = 0; at < after.data.length; at++) {
         if (at % 4 < 3) after.data[at] = 128 + (after.data[at] - before.data[at]) / 2;
       }
-      context.putImageData(after, 0, 0);
-      return canvas;
+      a.getContext("2d").putImageData(after, 0, 0);
+      return a;
     }
   }
 
-  function copied(from, to) {
-    to.width = from.width;
-    to.height = from.height;
-    to.getContext("2d").drawImage(from, 0, 0);
-  }
-
-  /* A colour bar with what its ends mean. */
-  function fillBar(bar, table, [low, high]) {
-    const stops = [0, 32, 64, 96, 128, 160, 192, 224, 255].map((at) => cssColour(table[at]));
-    bar.replaceChildren(element("span", {}, low), element("i", { style: `background: linear-gradient(to right, ${stops})` }), element("span", {}, high));
-  }
-
-  /* The U: blocks down on the left, up on the right, each output block level with the input block it reads. */
+  /* The U: in blocks down on the left, out blocks up on the right, each level with the one whose skip it reads. */
   class UNetMap {
     constructor(space) {
       this.space = space;
-      this.measure = choice(text("measure"), "uv-measure", (measure) => space.set({ measure }));
-      this.bar = element("div", { class: "uv-bar" });
       this.groups = new Map();
-      this.whole = element("section", { class: "uv-unet", "aria-label": text("unet") }, element("h2", {}, text("unet")),
-        this.measure.whole, space.blocks.length ? this.drawing() : element("p", { class: "uv-hint" }, text("noBlocks")), this.bar);
+      this.measure = choice(text("measure"), (measure) => space.set({ measure, byHand: true }));
+      this.bar = element("div", { class: "uv-bar" });
+      this.said = element("p", { class: "uv-said" }, "● ", text("dots"));
+      const u = space.blocks.length ? this.drawing() : element("p", { class: "uv-quiet" }, text("noBlocks"));
+      this.whole = section("unet", text("unet"), element("div", { class: "uv-row" }, element("h2", {}, text("unet")), this.measure.whole),
+        u, this.bar, space.blocks.length > 0 && this.said);
     }
 
     drawing() {
-      const { blocks } = this.space;
-      const of = (path) => blocks.filter((block) => block.path === path);
-      const down = of("in"), up = of("out"), middle = of("mid");
-      const heights = [...new Set(blocks.map((block) => (block.size ? block.size[0] : 0)))].sort((a, b) => b - a);
-      const level = (block) => (block && block.size ? heights.indexOf(block.size[0]) : 0);
-      const rows = Math.max(down.length, up.length), width = 330, high = 22, wide = 58, pitch = 27;
+      const { blocks } = this.space, [down, middle, up] = ["in", "mid", "out"].map((path) => blocks.filter((each) => each.path === path));
+      const rows = Math.max(down.length, up.length), [width, wide, high, pitch] = [360, 62, 24, 31];
+      const sides = [...new Set(down.map((each) => String(each.size)))], level = (block) => (block ? sides.indexOf(String(block.size)) : 0);
       const places = new Map();
-      down.forEach((block, at) => places.set(block, [8 + 16 * level(block), 6 + pitch * at]));
+      down.forEach((block, at) => places.set(block, [6 + 15 * level(block), 4 + pitch * at]));
       up.forEach((block, at) => {
         const row = rows - 1 - at;
-        places.set(block, [width - 8 - wide - 16 * level(down[row] || block), 6 + pitch * row]);
+        places.set(block, [width - 6 - wide - 15 * level(down[row]), 4 + pitch * row]);
       });
-      middle.forEach((block, at) => places.set(block, [(width - wide) / 2 + (at - (middle.length - 1) / 2) * (wide + 8), 6 + pitch * rows + 8]));
-      const total = 6 + pitch * (rows + 1) + 12;
-      const lines = [];
-      const order = [...down, ...middle, ...up];
-      order.slice(1).forEach((block, at) => lines.push(drawn("path", { class: "uv-path", d: pathBetween(places.get(order[at]), places.get(block), wide, high) })));
+      middle.forEach((block, at) => places.set(block, [(width - wide) / 2 + (at - (middle.length - 1) / 2) * (wide + 8), 10 + pitch * rows]));
+      const lines = [], labels = [];
+      sides.forEach((side, at) => {
+        const first = down.findIndex((each) => level(each) === at), count = down.filter((each) => level(each) === at).length;
+        const [x, y] = [15 * at, pitch * first];
+        lines.push(drawn("rect", { class: "uv-band", x, y: y + 1, width: width - 2 * x, height: pitch * count - 2, rx: 8 }));
+        if (side !== "null") labels.push(drawn("text", { class: "uv-size", x: width / 2, y: y + (pitch * count) / 2 + 4 }, down[first].size.join(" × ")));
+      });
+      blocks.slice(1).forEach((block, at) => lines.push(drawn("path", { class: "uv-path", d: pathOf(places.get(blocks[at]), places.get(block), wide, high) })));
       for (const block of down) {
         const reader = blocks.find((each) => each.name === block.skip);
-        if (!reader) continue;
-        const [left, top] = places.get(block), [right] = places.get(reader), y = top + high / 2;
-        lines.push(drawn("line", { class: "uv-skip", x1: left + wide, y1: y, x2: right, y2: y }));
-        const first = down.find((each) => level(each) === level(block)) === block;
-        if (first && block.size) lines.push(drawn("text", { class: "uv-size", x: width / 2, y: y + 4 }, `${block.size[0]} × ${block.size[1]}`));
+        if (reader) lines.push(drawn("path", { class: "uv-skip", d: `M${places.get(block)[0] + wide} ${places.get(block)[1] + high / 2} L${places.get(reader)[0]} ${places.get(reader)[1] + high / 2}` }));
       }
-      const groups = order.map((block) => this.group(block, places.get(block), wide, high));
-      return drawn("svg", { viewBox: `0 0 ${width} ${total}`, role: "group", "aria-label": text("unet") }, ...lines, ...groups);
+      const groups = blocks.map((block) => this.group(block, places.get(block), wide, high));
+      return drawn("svg", { viewBox: `0 0 ${width} ${pitch * rows + (middle.length ? 40 : 4)}`, role: "radiogroup", "aria-label": text("unet") }, ...lines, ...labels, ...groups);
     }
 
-    group(block, [x, y], width, height) {
-      const choose = () => this.space.set({ block: block.name, cell: null, part: 0 });
-      const group = drawn("g", { role: "button", tabindex: -1, class: "uv-block", onclick: choose, onkeydown: (event) => {
-        if (event.key === "Enter") choose();
-      } }, drawn("title"), drawn("rect", { x, y, width, height, rx: 5 }), drawn("text", { x: x + width / 2, y: y + height / 2 + 4 }, block.name),
-      drawn("circle", { cx: x + width - 6, cy: y + 6, r: 2.2 }));
-      this.groups.set(block.name, group);
+    group({ name }, [x, y], width, height) {
+      const choose = () => this.space.block(name);
+      const group = drawn("g", { role: "radio", class: "uv-block", "data-block": name, onclick: choose, onkeydown: (event) => event.key === "Enter" && choose() },
+        drawn("title"), drawn("rect", { x, y, width, height, rx: 6 }), drawn("text", { x: x + width / 2, y: y + height / 2 + 4 }, name),
+        drawn("circle", { cx: x + width - 6, cy: y + 6, r: 2.2 }));
+      this.groups.set(name, group);
       return group;
     }
 
     update() {
-      const { state, space = this.space } = this;
-      const measures = this.space.measures();
-      this.measure.set(measures.map((each) => [each.key, each.label]), this.space.state.measure);
-      const chosen = measures.find((each) => each.key === this.space.state.measure);
-      const values = chosen ? Object.fromEntries(space.blocks.map((block) => [block.name, chosen.at(block.name)])) : {};
-      const known = chosen ? chosen.all().filter(Number.isFinite) : [];
-      const low = Math.min(...known), high = Math.max(...known);
-      for (const block of space.blocks) this.color(block, values[block.name], low, high, chosen);
-      this.bar.hidden = !known.length;
-      if (known.length) fillBar(this.bar, TABLES.viridis, [shortened(low), shortened(high)]);
+      const measures = this.space.measures(), chosen = measures.find((each) => each.key === this.space.state.measure) || measures[0];
+      this.measure.set(measures.map((each) => [each.key, each.label]), chosen ? chosen.key : "");
+      const all = chosen ? chosen.all() : [], low = Math.min(...all), high = Math.max(...all);
+      for (const block of this.space.blocks) this.colour(block, chosen, low, high);
+      this.bar.hidden = !all.length;
+      if (all.length) fillBar(this.bar, TABLES.viridis, [short(low), short(high)]);
     }
 
-    color(block, value, low, high, chosen) {
-      const group = this.groups.get(block.name);
-      const [title, rect, label, dot] = group.children;
-      const there = Number.isFinite(value);
-      const colour = there ? TABLES.viridis[Math.round(255 * (high > low ? (value - low) / (high - low) : 0.5))] : null;
-      rect.style.fill = colour ? cssColour(colour) : "";
-      label.style.fill = dot.style.fill = colour ? inkOn(colour) : "";
-      const maps = this.space.mapsOf(block.name).length > 0;
-      dot.style.display = maps ? "" : "none";
-      const pressed = block.name === this.space.state.block;
-      group.classList.toggle("uv-none", !there);
-      group.setAttribute("aria-pressed", pressed);
-      group.setAttribute("tabindex", pressed ? 0 : -1);
-      const said = [block.name, block.size && block.size.join(" × "), block.channels && text("channels", { count: block.channels }),
-        chosen && `${chosen.label}: ${there ? shortened(value) : text("noMeasure")}`, maps && text("hasMaps")].filter(Boolean).join(", ");
-      title.textContent = said;
-      group.setAttribute("aria-label", said);
+    colour(block, measure, low, high) {
+      const group = this.groups.get(block.name), [title, rect, ...marks] = group.children;
+      const [value, mean] = measure ? measure.at(block.name) : [], here = block.name === this.space.state.block;
+      const colour = known(value) ? colourAt(TABLES.viridis, share(value, low, high)) : null;
+      const maps = this.space.runs.some((run) => run.maps.some((map) => map.block === block.name));
+      rect.style.fill = colour ? css(colour) : "";
+      for (const mark of marks) mark.style.fill = colour ? inkOn(colour) : "";
+      marks[1].style.display = maps ? "" : "none";
+      group.classList.toggle("uv-none", !colour);
+      group.setAttribute("aria-checked", here);
+      group.setAttribute("tabindex", here ? 0 : -1);
+      const said = measure && `${measure.label}: ${colour ? short(value) : text("noMeasure")}${mean ? ` (${text("mean")})` : ""}`;
+      title.textContent = joined(block.name, block.size && block.size.join(" × "), block.channels && text("count", { count: block.channels }), said, maps && text("hasMaps"));
+      group.setAttribute("aria-label", title.textContent);
     }
   }
 
-  /* From one block's box to the next one's: straight down or up, or around the corner to the middle block. */
-  function pathBetween([x1, y1], [x2, y2], width, height) {
+  /* From one block's box to the next one's: along a column, or around the corner to and from the middle. */
+  function pathOf([x1, y1], [x2, y2], width, height) {
     const from = x1 + width / 2, to = x2 + width / 2;
-    if (y2 > y1 && Math.abs(from - to) < 40) return `M${from} ${y1 + height} L${to} ${y2}`;
-    if (y1 > y2 && Math.abs(from - to) < 40) return `M${from} ${y1} L${to} ${y2 + height}`;
-    if (y2 > y1) return `M${from} ${y1 + height} V${y2 + height / 2} H${x2}`;
-    return `M${x1 + width} ${y1 + height / 2} H${to} V${y2 + height}`;
+    if (Math.abs(from - to) < 40) return y2 > y1 ? `M${from} ${y1 + height} L${to} ${y2}` : `M${from} ${y1} L${to} ${y2 + height}`;
+    return y2 > y1 ? `M${from} ${y1 + height} V${y2 + height / 2} H${x2}` : `M${x1 + width} ${y1 + height / 2} H${to} V${y2 + height}`;
   }
 
-  /* The steps, with the strength of the chosen word along them. */
-  class TimeLine {
-    constructor(space) {
-      this.space = space;
-      this.range = element("input", { type: "range", min: 0, max: Math.max(0, space.steps.length - 1), "aria-label": text("steps"),
-        oninput: () => space.set({ step: Number(this.range.value) }) });
-      this.play = button(text("play"), () => space.play(), { class: "uv-play" });
-      this.said = element("output", { class: "uv-line" });
-      this.chart = drawn("svg", { class: "uv-chart", viewBox: "0 0 1000 60", preserveAspectRatio: "none", "aria-hidden": true });
-      this.caption = element("span", { class: "uv-hint" });
-      this.whole = element("section", { class: "uv-time", "aria-label": text("steps"), hidden: space.steps.length === 0 },
-        element("div", { class: "uv-row" }, this.play, this.said, this.caption), this.chart, this.range);
-    }
-
-    update() {
-      const { state, steps, run } = this.space;
-      const step = steps[state.step];
-      if (!step) return;
-      this.range.value = state.step;
-      const sigma = step.sigma == null ? "" : `, ${text("sigma", { sigma: shortened(step.sigma) })}`;
-      this.said.textContent = `${text("step", { step: step.step })}${sigma}`;
-      this.range.setAttribute("aria-valuetext", this.said.textContent);
-      this.play.textContent = text(this.space.timer ? "pause" : "play");
-      const word = run.words[state.word];
-      const values = word ? steps.map((each) => this.space.byStep(word.by_step, each.step)) : [];
-      const most = Math.max(...values.filter((value) => value != null), 1e-12);
-      const across = (at) => (steps.length > 1 ? 8 + (984 * at) / (steps.length - 1) : 500);
-      const points = values.map((value, at) => (value == null ? null : [across(at), 54 - (48 * value) / most])).filter(Boolean);
-      this.chart.replaceChildren(
-        drawn("line", { class: "uv-now", x1: across(state.step), x2: across(state.step), y1: 0, y2: 60 }),
-        drawn("polyline", { class: "uv-curve", points: points.map((point) => point.join(",")).join(" ") }));
-      this.chart.classList.toggle("uv-flat", !points.length);
-      this.caption.textContent = points.length ? `${text("strengthBySteps", { word: word.text })}: ${shortened(values[state.step])}` : "";
-    }
-  }
-
-  /* The maps of the chosen block, all pictures of one at a time; one of them enlarged. */
+  /* The maps of the chosen block: all pictures of one at a time, or one of them enlarged. */
   class Sheet {
     constructor(space) {
       this.space = space;
-      this.map = choice(text("map"), "uv-map", (value) => space.set({ kind: JSON.parse(value), cell: null, part: 0, head: null }));
-      this.heads = choice(text("heads"), "uv-heads", (value) => space.set({ head: value === "" ? null : Number(value), cell: null, part: 0 }));
-      this.colours = choice(text("colours"), "uv-colours", (colours) => space.set({ colours }));
-      this.scale = choice(text("scale"), "uv-scale", (scale) => space.set({ scale }));
-      this.parts = choice(text("part"), "uv-part", (value) => space.set({ part: Number(value), cell: null }));
+      const whole = { cell: null, part: 0 };
+      this.map = choice(text("map"), (kind) => space.set({ kind, head: null, ...whole }));
+      this.heads = choice(text("heads"), (head) => space.set({ head: head === "" ? null : Number(head), ...whole }));
+      this.colours = choice(text("colours"), (colours) => space.set({ colours }));
+      this.scale = choice(text("scale"), (scale) => space.set({ scale }));
+      this.parts = choice(text("part"), (part) => space.set({ part: Number(part), cell: null }));
       this.title = element("h2");
-      this.canvas = element("canvas", { tabindex: 0, role: "img", "aria-describedby": "uv-grid-help",
-        onpointermove: (event) => this.hover(event), onpointerleave: () => this.leave(), onclick: (event) => this.click(event),
-        onkeydown: (event) => this.keys(event) });
-      this.cursor = element("div", { class: "uv-cursor", hidden: true });
+      this.facts = element("p", { class: "uv-quiet" });
+      this.canvas = element("canvas", { "aria-hidden": true });
+      this.cursor = element("div", { class: "uv-cursor", role: "gridcell", id: "uv-cell" });
+      this.frame = element("div", { class: "uv-canvas", role: "grid", tabindex: 0, "aria-activedescendant": "uv-cell", "aria-describedby": "uv-grid-help",
+        onpointermove: (event) => this.hover(event), onpointerdown: (event) => space.drag(event, this.canvas), onpointerleave: () => this.leave(),
+        onclick: (event) => this.click(event), onkeydown: (event) => this.key(event) },
+      this.canvas, element("div", { role: "row" }, this.cursor));
       this.columns = element("div", { class: "uv-columns", "aria-hidden": true });
       this.rows = element("div", { class: "uv-rows", "aria-hidden": true });
-      this.frame = element("div", { class: "uv-frame" }, this.columns, this.rows, element("div", { class: "uv-canvas" }, this.canvas, this.cursor));
-      this.line = element("output", { class: "uv-line uv-read" }, text("hover"));
+      this.box = element("div", { class: "uv-box" }, element("div", { class: "uv-frame" }, this.columns, this.rows, this.frame));
       this.bar = element("div", { class: "uv-bar" });
-      this.back = button(text("back"), () => space.set({ cell: null }));
-      this.previous = button(text("previous"), () => this.turnCell(-1));
-      this.next = button(text("next"), () => this.turnCell(1));
-      this.empty = element("p", { class: "uv-hint" });
-      this.saves = element("div", { class: "uv-row" }, button(text("savePng"), () => this.savePng(), { class: "uv-quiet" }), button(text("saveNpy"), () => this.saveNpy(), { class: "uv-quiet" }));
-      this.enlarged = element("div", { class: "uv-row" }, this.back, this.previous, this.next);
-      this.whole = element("section", { class: "uv-sheet", "aria-label": text("sheet") }, this.title,
-        element("div", { class: "uv-row" }, this.map.whole, this.heads.whole, this.colours.whole, this.scale.whole, this.parts.whole),
-        this.enlarged, this.empty, this.frame, this.bar, this.line, this.saves,
+      this.line = element("p", { class: "uv-read" });
+      this.zoom = button("", () => this.toggle());
+      this.turns = [button(text("previous"), () => this.turnCell(-1)), button(text("next"), () => this.turnCell(1))];
+      const saves = [["savePng", () => this.png()], ["saveNpy", () => this.npy()], ["saveCsv", () => this.csv()]];
+      this.tools = element("div", { class: "uv-row uv-under" }, this.zoom, ...this.turns, element("span", { class: "uv-saves", role: "group", "aria-label": text("save") },
+        element("span", {}, text("save")), ...saves.map(([name, act]) => button(text(name), act))));
+      this.empty = element("p", { class: "uv-empty" });
+      this.choices = element("div", { class: "uv-row" }, ...[this.map, this.heads, this.colours, this.scale, this.parts].map((each) => each.whole));
+      this.whole = section("sheet", text("sheet"), element("div", { class: "uv-row" }, this.title, this.facts), this.choices, this.empty, this.box, this.line, this.bar, this.tools,
         element("p", { id: "uv-grid-help", class: "uv-hidden" }, text("gridHelp")));
-      this.focus = 0;
+      Object.assign(this, { painter: painter(), at: 0, turn: 0, differences: new WeakMap() });
+      new ResizeObserver(() => this.shown && this.room !== this.measured() && this.show()).observe(this.box);
     }
 
     update() {
-      this.draw(++this.turn);
+      return this.draw(++this.turn);
     }
-    turn = 0;
 
     async draw(turn) {
-      const { state } = this.space;
-      const maps = this.space.mapsOf(state.block);
-      const map = maps.find((each) => state.kind && sameKind(each, state.kind)) || maps[0];
-      this.map.set(maps.map((each) => [JSON.stringify({ kind: each.kind, attention: each.attention, layer: each.layer }), mapText(each)]),
-        map && JSON.stringify({ kind: map.kind, attention: map.attention, layer: map.layer }));
-      this.title.textContent = [state.block, map && mapText(map)].filter(Boolean).join(" · ") || text("sheet");
-      for (const part of [this.frame, this.bar, this.line, this.saves, this.colours.whole, this.scale.whole]) part.hidden = !map;
+      const { space } = this, { state } = space, maps = space.mapsOf(state.block), map = maps.find((each) => kindOf(each) === state.kind) || maps[0];
+      const block = space.blocks.find((each) => each.name === state.block);
+      this.map.set(maps.map((each) => [kindOf(each), mapText(each)]), map ? kindOf(map) : "");
+      for (const part of [this.choices, this.box, this.bar, this.line, this.tools]) part.hidden = !map;
       this.empty.hidden = !!map;
-      this.enlarged.hidden = !map || state.cell == null;
-      if (!map) {
-        const none = this.space.runs.every((run) => !run.maps.length);
-        this.empty.textContent = none ? text("noFeatures") : text("noMaps", { block: state.block || "–" });
-        this.heads.whole.hidden = this.parts.whole.hidden = true;
-        return;
+      this.title.textContent = state.block || text("sheet");
+      this.facts.textContent = joined(block && block.size && block.size.join(" × "), block && block.channels && text("count", { count: block.channels }));
+      this.map0 = map;
+      try {
+        if (!map) throw new Error(this.missing());
+        const found = await this.loaded(map);
+        if (turn === this.turn) this.show(found);
+      } catch (error) {
+        if (turn !== this.turn) return;
+        for (const part of [this.box, this.bar, this.line, this.tools]) part.hidden = true;
+        Object.assign(this, { shown: null, grid: null });
+        this.empty.hidden = false;
+        space.say((this.empty.textContent = map ? text("brokenMap") : error.message));
       }
-      const shown = await this.loaded(map);
-      if (turn !== this.turn) return;
-      this.show(map, shown);
+      document.documentElement.dataset.ready = "";
     }
 
-    /* What is to be drawn: [{name, planes}] of one run, of both side by side, or of their difference. */
+    /* Why there is nothing to see. */
+    missing() {
+      const { runs, state } = this.space, maps = runs.flatMap((run) => run.maps), own = maps.filter((map) => map.block === state.block);
+      if (!maps.length) return text("noFeatures");
+      if (!own.length) return text("noBlockMaps", { block: state.block });
+      const steps = [...new Set(own.map((map) => map.step))].sort((a, b) => a - b).join(", ");
+      return `${text("noMaps", { block: state.block })} ${text("atSteps", { steps })}`;
+    }
+
+    /* [{name, planes}] to be drawn: of one run, of both, or their difference; with `both` for reading values. */
     async loaded(map) {
-      const { state, runs, numbers } = this.space;
-      const own = runs.map((run) => this.space.mapsOf(state.block, run).find((each) => sameKind(each, map) && String(each.shape) === String(map.shape)));
-      const both = await Promise.all(own.map((each) => each && numbers.planes(each.values)));
-      const names = runs.map((run) => run.name);
-      const one = (at) => [{ name: names[at], planes: both[at] }];
-      if (runs.length < 2 || !both[0] || !both[1]) {
-        const there = both[0] ? 0 : 1;
-        this.missing = runs.length === 2;
-        return one(runs.length === 2 && state.mode === "B" && both[1] ? 1 : there);
-      }
-      this.missing = false;
+      const { runs, state, numbers } = this.space;
+      const own = runs.map((run) => this.space.mapsOf(state.block, run).find((each) => kindOf(each) === kindOf(map) && each.step === map.step && String(each.shape) === String(map.shape)));
+      const both = (await Promise.all(own.map((each) => each && numbers.planes(each.values)))).map((planes, at) => planes && { name: runs[at].name, planes });
+      const there = both.filter(Boolean), [a, b] = both;
+      this.lone = runs.length > 1 && there.length < 2 ? text("noOther", { name: there[0].name }) : "";
+      if (there.length < 2) return there;
       if (state.mode === "Difference") {
-        this.differences = this.differences || new WeakMap();
-        if (!this.differences.has(both[1])) this.differences.set(both[1], differenceOf(...both));
-        return [{ name: text("difference"), planes: this.differences.get(both[1]) }];
+        if (!this.differences.has(b.planes)) this.differences.set(b.planes, differenceOf(a.planes, b.planes));
+        return [{ name: "B − A", planes: this.differences.get(b.planes), signed: true, of: both }];
       }
-      if (state.mode === "Side" || state.mode === "Swipe") return [...one(0), ...one(1)];
-      return one(state.mode === "B" ? 1 : 0);
+      return state.mode === "A" ? [a] : state.mode === "B" ? [b] : both;
     }
 
-    show(map, shown) {
-      const { state } = this.space;
-      const planes = shown[0].planes;
-      const signed = shown[0].name === text("difference");
-      const heads = map.axes[0] === "head" ? map.shape[0] : 0;
-      this.heads.set(heads > 1 ? [["", text("allHeads")], ...[...Array(heads).keys()].map((at) => [at, text("head", { at })])] : [], state.head == null ? "" : state.head);
-      const colours = signed ? SIGNED : state.colours, scale = signed ? "Symmetric" : state.scale;
+    show(shown = this.shown) {
+      const { state } = this.space, map = this.map0, { planes, signed } = shown[0];
+      const heads = map.axes[0] === "head" ? map.shape[0] : 0, each = map.shape.length > 3 ? map.shape[1] : 1;
+      const head = heads > 1 && state.head != null && state.head < heads ? state.head : null;
+      this.heads.set(heads > 1 ? [["", text("allHeads")], ...range(heads).map((at) => [at, text("head", { at })])] : [], head ?? "");
+      const colours = signed ? SIGNED : state.colours, scale = signed && state.scale !== "Each" ? "Symmetric" : state.scale;
       this.colours.set(Object.keys(TABLES).map((name) => [name, name]), colours);
       this.scale.set(SCALES.map((name) => [name, text(`scale${name}`)]), scale);
-      this.colours.select.disabled = this.scale.select.disabled = signed;
-      let grid = gridOf(map, planes, heads > 1 ? state.head : null, state.part);
-      this.parts.set([...Array(grid.parts).keys()].map((at) => [at, `${at + 1} / ${grid.parts}`]), state.part);
-      this.all = grid.planes;
-      const range = sharedRange(shown, scale, grid.planes);
-      if (state.cell != null) grid = { planes: [state.cell], columns: 1, rows: 1, parts: 1, byRow: false };
-      const canvases = shown.map((each) => painted(each.planes, grid, range(each.planes), TABLES[colours]));
-      let found = canvases[0], second = 0;
-      if (canvases.length === 2 && state.mode === "Side") ({ canvas: found, second } = beside(...canvases));
-      if (canvases.length === 2 && state.mode === "Swipe") found = swiped(...canvases, state.share);
-      copied(found, this.canvas);
-      Object.assign(this, { current: map, shown, grid, second, single: canvases[0].width });
-      this.focus = clamp(this.focus, 0, grid.planes.length - 1);
-      this.canvas.classList.toggle("uv-one", state.cell != null);
-      this.label(map, grid, state);
-      const [low, high] = scale === "Each" && grid.planes.length > 1 ? [NaN, NaN] : range(planes)(grid.planes[0]);
-      fillBar(this.bar, TABLES[colours], Number.isNaN(low) ? [text("low"), text("high")] : [shortened(low), shortened(high)]);
-      const what = state.cell == null ? this.title.textContent : `${this.title.textContent}, ${nameOf(map, state.cell)}`;
-      this.canvas.setAttribute("aria-label", what);
-      this.line.textContent = this.missing ? text("noOther") : state.cell == null ? text("hover") : nameOf(map, state.cell);
-      this.moveCursor(false);
-      this.space.say(what);
+      this.colours.select.disabled = !!signed;
+      const side = shown.length > 1 && state.mode === "Side", labelled = outer(map).length === 2 && outer(map)[1] === "token" && each <= 40 && state.cell == null && !side;
+      this.columns.hidden = this.rows.hidden = !labelled;
+      const box = this.bounds(labelled, side), [from, count] = head == null ? [0, planes.count] : [head * each, each];
+      let grid = gridOf(count, planes, box, labelled ? each : 0);
+      const part = Math.min(state.part, grid.parts - 1);
+      this.parts.set(range(grid.parts).map((at) => [at, `${at + 1} / ${grid.parts}`]), part);
+      let first = from + part * grid.count;
+      grid = { ...grid, count: Math.min(grid.count, from + count - first) };
+      Object.assign(this, { from, all: count });
+      const limits = limitsOf(shown.map((one) => one.planes), scale, first, grid.count), cell = state.cell != null && clamp(state.cell, from, from + count - 1);
+      if (state.cell != null) [first, grid] = [cell, gridOf(1, planes, box, 1)];
+      const canvases = shown.map((one) => copied(this.painter.paint(one.planes, grid, first, limits, TABLES[colours])));
+      const second = composed(this.canvas, canvases, state.mode, state.border);
+      Object.assign(this, { shown, grid, first, second, single: canvases[0].width, labelled, at: clamp(this.at, 0, grid.count - 1) });
+      this.fit(box, side);
+      this.label(map, grid, first, head);
+      const ends = limits || (grid.count === 1 ? [planes.low[first], planes.high[first]] : null);
+      fillBar(this.bar, TABLES[colours], ends ? ends.map(short) : [text("low"), text("high")]);
+      this.zoom.textContent = text(state.cell == null ? "enlarge" : "back");
+      for (const turn of this.turns) turn.hidden = state.cell == null;
+      this.moveCursor();
+      this.leave();
+      this.space.say(joined(state.block, mapText(map), this.step(map), state.cell == null ? text("pictures", { count, height: planes.height, width: planes.width }) : planeText(map, first), shown.map((one) => (this.space.runs.length > 1 ? one.name : "")).join(" / ")));
     }
 
-    /* Tokens over the columns and heads beside the rows, where the sheet has such. */
-    label(map, grid, state) {
-      const labelled = grid.byRow && map.axes[1] === "token" && state.mode !== "Side" && grid.planes.length > 1;
-      this.frame.classList.toggle("uv-labelled", labelled);
-      if (!labelled) return this.columns.replaceChildren(), this.rows.replaceChildren();
-      const word = this.space.run.words[state.word];
-      const chosen = new Set(word ? word.tokens : []);
-      const plain = grid.planes.slice(0, grid.columns).map((_, at) => {
-        const label = map.labels && map.labels[at] ? map.labels[at] : String(map.tokens ? map.tokens[at] : at);
-        return element("span", { class: map.tokens && chosen.has(map.tokens[at]) ? "uv-chosen" : "", title: label }, label);
-      });
-      this.columns.replaceChildren(...plain);
-      const first = Math.floor(grid.planes[0] / grid.columns);
-      this.rows.replaceChildren(...[...Array(grid.rows).keys()].map((at) => element("span", {}, String(first + at))));
+    step(map) {
+      return map.step == null ? text("mean") : text("step", { step: map.step });
     }
 
-    /* {cell, plane, x, y, which} under a pointer, or null between pictures. */
+    /* What room there is for the sheet: as high as its section where the page is one screen. */
+    bounds(labelled, side) {
+      this.room = this.measured();
+      const [wide, tall] = this.room.split(" ").map(Number);
+      return { width: Math.max(60, (wide - (labelled ? 26 : 2)) / (side ? 2.05 : 1)), height: Math.max(120, tall - (labelled ? 62 : 2)) };
+    }
+
+    measured() {
+      const { clientWidth, clientHeight } = this.box;
+      return `${clientWidth} ${matchMedia(ONE_SCREEN).matches ? clientHeight : Math.round(Math.min(clientWidth, 0.85 * innerHeight))}`;
+    }
+
+    fit(box, side) {
+      const scale = Math.min((side ? 2.05 : 1) * box.width / this.canvas.width, box.height / this.canvas.height);
+      this.canvas.style.width = `${Math.floor(scale * this.canvas.width)}px`;
+      this.canvas.style.height = `${Math.floor(scale * this.canvas.height)}px`;
+      this.canvas.style.imageRendering = scale * devicePixelRatio >= 1 ? "pixelated" : "auto";
+    }
+
+    /* Tokens over the columns and heads beside the rows. */
+    label(map, grid, first, head) {
+      if (!this.labelled) return;
+      const word = this.space.run.words[this.space.state.word], chosen = new Set(word ? word.tokens : []), narrow = parseFloat(this.canvas.style.width) / grid.columns < 44;
+      this.columns.classList.toggle("uv-upright", narrow);
+      this.columns.style.width = this.canvas.style.width;
+      this.columns.replaceChildren(...range(grid.columns).map((at) => {
+        const label = (map.labels && map.labels[at]) || String(map.tokens ? map.tokens[at] : at);
+        return element("span", { title: label, class: map.tokens && chosen.has(map.tokens[at]) && "uv-chosen" }, label);
+      }));
+      this.rows.replaceChildren(...range(grid.rows, Math.floor(first / grid.columns)).map((at) => element("span", {}, String(at))));
+    }
+
+    /* {plane, x, y, which} under a pointer; null between pictures. */
     under(event) {
-      if (!this.shown) return null;
-      const box = this.canvas.getBoundingClientRect();
-      let x = Math.floor(((event.clientX - box.left) / box.width) * this.canvas.width);
-      const y = Math.floor(((event.clientY - box.top) / box.height) * this.canvas.height);
-      const { height, width } = this.shown[0].planes;
-      let which = this.shown[0];
-      if (this.second && x >= this.second) [x, which] = [x - this.second, this.shown[1]];
-      else if (this.space.state.mode === "Swipe" && this.shown.length === 2 && x >= this.space.state.share * this.canvas.width) which = this.shown[1];
-      if (x < 0 || y < 0 || x >= this.single) return null;
-      const [column, inX] = [Math.floor(x / (width + GAP)), x % (width + GAP)];
-      const [row, inY] = [Math.floor(y / (height + GAP)), y % (height + GAP)];
-      const cell = row * this.grid.columns + column;
-      if (inX >= width || inY >= height || cell >= this.grid.planes.length) return null;
-      return { cell, plane: this.grid.planes[cell], x: inX, y: inY, which };
+      if (!this.grid) return null;
+      const outside = this.canvas.getBoundingClientRect(), { height, width } = this.shown[0].planes, { state } = this.space;
+      let x = Math.floor(((event.clientX - outside.left) / outside.width) * this.canvas.width), which = 0;
+      const y = Math.floor(((event.clientY - outside.top) / outside.height) * this.canvas.height);
+      if (this.second && x >= this.second) [x, which] = [x - this.second, 1];
+      else if (state.mode === "Swipe" && this.shown.length > 1 && x >= state.border * this.single) which = 1;
+      const [wide, high] = pitchOf(this.shown[0].planes, this.grid), { zoom, columns } = this.grid;
+      const column = Math.floor(x / wide), row = Math.floor(y / high), cell = row * columns + column;
+      const place = { x: Math.floor((x % wide) / zoom), y: Math.floor((y % high) / zoom) };
+      if (x < 0 || y < 0 || x >= this.single || place.x >= width || place.y >= height || cell >= this.grid.count) return null;
+      return { cell, plane: this.first + cell, which, ...place };
     }
 
     hover(event) {
+      this.space.drag(event, this.canvas);
       const at = this.under(event);
       if (!at) return;
-      const value = valueAt(at.which.planes, at.plane, at.y, at.x);
-      const said = Number.isNaN(value) ? text("notFinite") : text("value", { value: shortened(value) });
-      const name = this.space.runs.length > 1 ? `${at.which.name}: ` : "";
-      this.line.textContent = `${name}${nameOf(this.current, at.plane)} · ${text("place", { x: at.x, y: at.y })} · ${said}`;
+      const read = ({ name, planes }) => `${this.space.runs.length > 1 ? `${name}: ` : ""}${said(valueAt(planes, at.plane, at.y, at.x))}`;
+      const said = (value) => (Number.isNaN(value) ? text("notFinite") : short(value)), of = this.shown[0].of || [];
+      this.line.textContent = joined(planeText(this.map0, at.plane), placeText(this.map0, at.y, at.x), ...[...this.shown, ...of].map(read));
     }
 
     leave() {
-      const { cell } = this.space.state;
-      this.line.textContent = cell == null ? text("hover") : nameOf(this.current, cell);
+      const name = this.space.state.cell == null ? text("hover") : planeText(this.map0, this.first);
+      this.line.textContent = joined(this.lone, name, this.step(this.map0));
     }
 
     click(event) {
       const at = this.under(event);
-      if (at) this.enlarge(this.space.state.cell == null ? at.plane : null);
-    }
-
-    /* Show one picture of the sheet alone; null: all of them again. */
-    enlarge(plane) {
-      if (plane == null && this.space.state.cell != null) this.focus = Math.max(0, this.all.indexOf(this.space.state.cell));
-      this.space.set({ cell: plane });
+      if (!at || this.space.dragged) return;
+      this.at = this.space.state.cell == null ? at.cell : this.at;
+      this.space.set({ cell: this.space.state.cell == null ? at.plane : null });
     }
 
     toggle() {
-      if (this.grid) this.enlarge(this.space.state.cell == null ? this.grid.planes[this.focus] : null);
+      if (this.grid) this.space.set({ cell: this.space.state.cell == null ? this.first + this.at : null });
     }
 
     turnCell(by) {
-      const at = this.all.indexOf(this.space.state.cell);
-      this.space.set({ cell: this.all[(at + by + this.all.length) % this.all.length] });
+      const cell = this.from + ((this.first - this.from + by + this.all) % this.all);
+      this.at = cell - this.from;
+      this.space.set({ cell });
     }
 
-    keys(event) {
-      const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.grid.columns, ArrowDown: this.grid.columns };
-      if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in moves || event.key === "Enter")) return;
+    key(event) {
+      const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.grid?.columns, ArrowDown: this.grid?.columns, Home: -Infinity, End: Infinity };
+      if (event.ctrlKey || event.metaKey || event.altKey || !this.grid || !(event.key in moves || event.key === "Enter")) return;
       event.preventDefault();
       event.stopPropagation();
       if (event.key === "Enter") return this.toggle();
       if (this.space.state.cell != null) return this.turnCell(Math.sign(moves[event.key]));
-      this.focus = clamp(this.focus + moves[event.key], 0, this.grid.planes.length - 1);
-      this.moveCursor(true);
+      this.at = clamp(this.at + moves[event.key], 0, this.grid.count - 1);
+      this.moveCursor();
+      this.space.say((this.line.textContent = planeText(this.map0, this.first + this.at)));
     }
 
     /* Frame the picture that the keyboard is at. */
-    moveCursor(said) {
-      const { columns, rows } = this.grid, single = (100 * this.single) / this.canvas.width;
-      this.cursor.hidden = this.grid.planes.length < 2;
-      Object.assign(this.cursor.style, {
-        left: `${((this.focus % columns) * single) / columns}%`, top: `${(Math.floor(this.focus / columns) * 100) / rows}%`,
-        width: `${single / columns}%`, height: `${100 / rows}%`,
-      });
-      if (said) this.space.say((this.line.textContent = nameOf(this.current, this.grid.planes[this.focus])));
+    moveCursor() {
+      const { columns, rows } = this.grid, single = (100 * this.single) / this.canvas.width, at = this.at;
+      const [column, row] = [at % columns, Math.floor(at / columns)];
+      Object.assign(this.cursor.style, { left: `${(column * single) / columns}%`, top: `${(row * 100) / rows}%`, width: `${single / columns}%`, height: `${100 / rows}%` });
+      filled(this.cursor, { "aria-label": planeText(this.map0, this.first + at), "aria-colindex": column + 1, "aria-rowindex": row + 1 }, []);
+      filled(this.frame, { "aria-label": joined(this.space.state.block, mapText(this.map0), this.step(this.map0)), "aria-colcount": columns, "aria-rowcount": rows }, []);
     }
 
-    fileName(suffix) {
-      const { kind, attention, block, layer, step } = this.current;
-      const at = this.space.state.cell == null ? "" : `picture ${this.space.state.cell}`;
-      return [block, layer, attention, kind, step == null ? "mean" : `step ${step}`, at].filter((part) => part != null && part !== "").join("-").replaceAll(" ", "-") + suffix;
+    name(suffix) {
+      const { block, layer, attention, kind, step } = this.map0, { state } = this.space;
+      const parts = [block, layer, attention, kind, step == null ? "mean" : `step${step}`, state.head == null ? null : `head${state.head}`, state.cell == null ? null : `picture${state.cell}`, this.shown[0].signed && "difference"];
+      return parts.filter((part) => part != null && part !== false).join("-") + suffix;
     }
 
-    savePng() {
-      this.canvas.toBlob((blob) => download(blob, this.fileName(".png")));
+    png() {
+      this.canvas.toBlob((blob) => download(blob, this.name(".png")));
     }
 
-    saveNpy() {
-      download(npyOf(this.current, this.shown[0].planes), this.fileName(".npy"));
+    /* The planes that are saved, [first, count], and their shape: all of the map, of a head, or one. */
+    saved() {
+      const { shape } = this.map0;
+      if (this.space.state.cell != null) return [this.first, 1, shape.slice(-2)];
+      return [this.from, this.all, this.all === this.shown[0].planes.count ? shape : shape.slice(1)];
+    }
+
+    npy() {
+      const [first, count, shape] = this.saved();
+      for (const { name, planes } of this.shown) download(npyOf(valuesOf(planes, first, count), shape), this.name(this.shown.length > 1 ? `-${name}.npy` : ".npy"));
+    }
+
+    /* A line for each row of each picture. */
+    csv() {
+      const [first, count] = this.saved(), map = this.map0, quoted = (value) => `"${String(value).replaceAll('"', '""')}"`;
+      for (const { name, planes } of this.shown) {
+        const { height, width } = planes, values = valuesOf(planes, first, count), [row, column] = map.axes.slice(-2);
+        const lines = [["picture", row, ...range(width).map((at) => `${column} ${at}`)].join(",")];
+        for (let at = 0; at < count * height; at++) {
+          const plane = first + Math.floor(at / height);
+          lines.push([quoted(planeText(map, plane)), at % height, ...values.subarray(at * width, (at + 1) * width)].join(","));
+        }
+        download(new Blob([lines.join("\n") + "\n"], { type: "text/csv" }), this.name(this.shown.length > 1 ? `-${name}.csv` : ".csv"));
+      }
     }
   }
 
-  /* By planes: the same range for all that are shown, so that two runs can be compared. */
-  function sharedRange(shown, scale, planes) {
-    if (scale === "Each" || shown.length === 1) return (each) => ranges(each, scale, planes);
-    const ends = shown.map((each) => ranges(each.planes, scale, planes)(planes[0]));
-    const whole = [Math.min(...ends.map((end) => end[0])), Math.max(...ends.map((end) => end[1]))];
-    return () => () => whole;
+  function copied(from) {
+    const canvas = element("canvas", { width: from.width, height: from.height });
+    canvas.getContext("2d").drawImage(from, 0, 0);
+    return canvas;
+  }
+
+  /* The steps, and the strength of the words along them. */
+  class TimeLine {
+    constructor(space) {
+      this.space = space;
+      this.slider = element("input", { type: "range", min: 0, max: Math.max(0, space.steps.length - 1), "aria-label": text("time"), oninput: () => space.set({ step: Number(this.slider.value) }) });
+      this.play = button(text("play"), () => space.play(), { class: "uv-play" });
+      this.said = element("output");
+      this.chart = drawn("svg", { class: "uv-chart", viewBox: "0 0 1000 60", preserveAspectRatio: "none", "aria-hidden": true, onclick: (event) => this.click(event) });
+      this.caption = element("span", { class: "uv-quiet" });
+      this.whole = section("time", text("time"), element("div", { class: "uv-row" }, this.play, this.said, this.caption), element("div", { class: "uv-track" }, this.chart, this.slider));
+    }
+
+    click(event) {
+      const { left, width } = this.chart.getBoundingClientRect(), last = this.space.steps.length - 1;
+      this.space.set({ step: clamp(Math.round(((event.clientX - left) / width) * last), 0, last) });
+    }
+
+    update() {
+      const { state, steps, run, timer } = this.space, step = steps[state.step], one = steps.length < 2;
+      this.slider.hidden = this.play.hidden = this.chart.style.display = one ? "none" : "";
+      this.slider.hidden = this.play.hidden = one;
+      this.slider.value = state.step;
+      this.said.textContent = step ? joined(text("step", { step: step.step }), known(step.sigma) && text("sigma", { sigma: short(step.sigma) })) : text("noSteps");
+      this.slider.setAttribute("aria-valuetext", this.said.textContent);
+      this.play.textContent = text(timer ? "pause" : "play");
+      const curves = run.words.map((word) => steps.map((each) => this.space.byStep(word.by_step, each.step)));
+      const most = Math.max(...curves.flat().filter(known), 1e-12), across = (at) => (one ? 500 : (1000 * at) / (steps.length - 1));
+      const curve = (values, chosen) => drawn("polyline", { class: chosen ? "uv-curve" : "uv-other", points: values.map((value, at) => known(value) && `${across(at)},${56 - (52 * value) / most}`).filter(Boolean).join(" ") });
+      const others = curves.map((values, at) => at !== state.word && curve(values, false)).filter(Boolean);
+      this.chart.replaceChildren(...others, drawn("line", { class: "uv-now", x1: across(state.step), x2: across(state.step), y1: 0, y2: 60 }), ...(curves[state.word] ? [curve(curves[state.word], true)] : []));
+      const word = run.words[state.word], there = curves.flat().some(known);
+      this.chart.classList.toggle("uv-flat", !there);
+      this.caption.textContent = !there || one ? "" : word ? `${text("curve", { word: word.text })}: ${short(curves[state.word][state.step])}` : text("curves");
+    }
   }
 
   // The whole -------------------------------------------------------------------------------------------
 
+  const ONE_SCREEN = "(min-width: 1100px) and (min-height: 640px)";
+
   class Workspace {
-    constructor(root, manifest, numbers) {
-      this.manifest = manifest;
-      this.numbers = numbers;
-      this.runs = manifest.runs;
-      const numbersOf = new Map(this.runs.flatMap((run) => run.steps).map((step) => [step.step, step]));
-      this.steps = [...numbersOf.values()].sort((a, b) => a.step - b.step);
-      this.blocks = this.runs[0].blocks;
-      const last = Math.max(0, this.steps.length - 1);
-      this.state = { mode: this.runs.length > 1 ? "Side" : "A", word: null, step: last, block: null, kind: null, head: null, cell: null,
-        part: 0, measure: "norm", colours: "viridis", scale: "Sheet", share: 0.5 };
-      this.state.block = this.firstBlock();
-      this.state.measure = (this.measures()[0] || { key: "norm" }).key;
+    constructor(root, runs, numbers) {
+      Object.assign(this, { runs, numbers, blocks: runs[0].blocks, timer: null, dragged: false });
+      const steps = new Map(runs.flatMap((run) => run.steps).map((step) => [step.step, step]));
+      this.steps = [...steps.values()].sort((a, b) => a.step - b.step);
+      const maps = runs.flatMap((run) => run.maps), held = this.steps.map((step) => maps.some((map) => map.step === step.step));
+      this.state = { mode: runs.length > 1 ? "Side" : "A", word: null, step: Math.max(0, held.lastIndexOf(true)), block: null, kind: null, head: null, cell: null,
+        part: 0, measure: "norm", byHand: false, colours: "viridis", scale: "Sheet", border: 0.5 };
+      const there = this.blocks.map((each) => each.name).filter((name) => this.mapsOf(name).length || (runs[1] && this.mapsOf(name, runs[1]).length));
+      this.state.block = there.includes("OUT08") ? "OUT08" : there[there.length - 1] || (this.blocks[0] || {}).name || (maps[0] || {}).block || null;
       this.status = element("p", { class: "uv-hidden", role: "status", "aria-live": "polite" });
-      this.help = this.helpDialog();
-      this.parts = [new Pictures(this), new UNetMap(this), new Sheet(this), new TimeLine(this)];
-      this.sheet = this.parts[2];
-      root.replaceChildren(this.header(), element("main", {}, ...this.parts.map((part) => part.whole)), this.status, this.help);
+      this.help = this.dialog();
+      this.header = new Header(this);
+      this.views = [new Picture(this), new UNetMap(this), new Sheet(this), new TimeLine(this)];
+      [, this.unet, this.sheet] = this.views;
+      root.replaceChildren(this.header.whole, element("main", { class: runs.length > 1 && "uv-two" }, ...this.views.map((view) => view.whole)), this.status, this.help);
       document.addEventListener("keydown", (event) => this.key(event));
-      this.update();
+      this.set({});
     }
 
-    /* The run that words, measures and names are of. */
+    /* The run that words, steps and measures are of. */
     get run() {
-      return this.runs[this.runs.length > 1 && this.state.mode === "B" ? 1 : 0];
+      return this.runs[this.state.mode === "B" && this.runs.length > 1 ? 1 : 0];
     }
 
-    firstBlock() {
-      const named = this.blocks.map((block) => block.name);
-      const withMaps = named.filter((name) => this.mapsOf(name).length);
-      return withMaps.find((name) => name === "OUT08") || withMaps[withMaps.length - 1] || named[0] || null;
-    }
-
-    header() {
-      const mode = MODES.map((name) => button(text(`mode${name}`), () => this.set({ mode: name }), { "data-mode": name }));
-      this.modes = element("div", { class: "uv-modes", role: "group", "aria-label": text("compare") }, ...mode);
-      this.border = element("input", { type: "range", min: 0, max: 1000, "aria-label": text("swipe"), class: "uv-border",
-        oninput: () => this.set({ share: this.border.value / 1000 }) });
-      const notes = this.runs.flatMap((run) => run.notes.map((note) => (this.runs.length > 1 ? `${run.name}: ${note}` : note)));
-      const noteList = notes.length && element("details", {}, element("summary", {}, `${text("notes")} (${notes.length})`),
-        element("ul", {}, ...notes.map((note) => element("li", {}, note))));
-      return element("header", {}, element("div", { class: "uv-runs" }, ...this.runs.map((run) => this.described(run)), noteList || null),
-        element("div", { class: "uv-tools" }, this.runs.length > 1 ? this.modes : null, this.border,
-          button(text("theme"), () => this.theme(), { class: "uv-quiet" }), button("?", () => this.help.showModal(), { class: "uv-quiet", "aria-label": text("help"), title: text("help") })));
-    }
-
-    described(run) {
-      const facts = [run.model, run.seed == null ? null : text("seed", { seed: run.seed }), run.which].filter(Boolean).join(" · ");
-      return element("div", { class: "uv-run" }, this.runs.length > 1 ? element("b", {}, run.name) : null,
-        element("h1", { title: run.prompt }, run.prompt || run.name), element("p", { class: "uv-hint" }, facts),
-        run.negative ? element("p", { class: "uv-hint" }, `${text("negative")}: ${run.negative}`) : null);
-    }
-
-    helpDialog() {
-      const lines = text("keys").split("|").map((line) => {
-        const keys = line.match(/^(?:[←→↑↓?] ?)+|^\S+/)[0];
-        return element("li", {}, element("kbd", {}, keys.trim()), ` ${line.slice(keys.length).trim()}`);
-      });
+    dialog() {
+      const keys = text("keys").split("|"), items = range(keys.length / 2).flatMap((at) => [element("dt", {}, element("kbd", {}, keys[2 * at])), element("dd", {}, keys[2 * at + 1])]);
       const dialog = element("dialog", { "aria-label": text("help"), onclick: (event) => event.target === dialog && dialog.close() },
-        element("h2", {}, text("help")), element("ul", {}, ...lines), button(text("close"), () => dialog.close()));
+        element("h2", {}, text("help")), element("dl", {}, ...items), button(text("close"), () => dialog.close()));
       return dialog;
     }
 
     set(changes) {
+      const before = this.run.words[this.state.word];
       Object.assign(this.state, changes);
-      this.update();
-    }
-
-    update() {
-      for (const each of this.modes.children) each.setAttribute("aria-pressed", each.dataset.mode === this.state.mode);
-      this.border.hidden = this.runs.length < 2 || this.state.mode !== "Swipe";
-      this.border.value = Math.round(1000 * this.state.share);
-      if (this.state.word != null && this.state.word >= this.run.words.length) this.state.word = null;
-      if (!this.measures().some((each) => each.key === this.state.measure)) this.state.measure = "norm";
-      for (const part of this.parts) part.update();
+      if (changes.mode && !this.state.byHand && this.state.word == null) this.state.measure = changes.mode === "Difference" ? "change" : "norm";
+      if (before && !("word" in changes)) this.state.word = Math.max(0, this.run.words.indexOf(this.same(before, this.run)));
+      this.header.update();
+      for (const view of this.views) view.update();
     }
 
     say(what) {
       this.status.textContent = what;
     }
 
-    byStep(values, step) {
-      const at = this.run.steps.findIndex((each) => each.step === step);
+    block(block) {
+      this.set({ block, cell: null, part: 0 });
+    }
+
+    word(word) {
+      this.set(this.state.byHand ? { word } : { word, measure: word == null ? "norm" : "word" });
+    }
+
+    /* That word of another run: of the same text, or in the same place where as many words are known. */
+    same(word, run) {
+      if (run.words.includes(word)) return word;
+      const other = this.runs.find((each) => each.words.includes(word)), at = other.words.indexOf(word);
+      if (run.words.length === other.words.length) return run.words[at];
+      const nth = other.words.slice(0, at).filter((each) => each.text === word.text).length;
+      return run.words.filter((each) => each.text === word.text)[nth];
+    }
+
+    byStep(values, step, run = this.run) {
+      const at = run.steps.findIndex((each) => each.step === step);
       return at < 0 || !values ? null : values[at];
     }
 
-    /* Maps of a block at the chosen step, then those that are means over steps. */
-    mapsOf(block, run = this.run) {
-      const step = this.steps[this.state.step];
-      const of = (wanted) => run.maps.filter((map) => map.block === block && map.step === wanted);
-      return [...(step ? of(step.step) : []), ...of(null)].filter((map, at, all) => all.findIndex((each) => sameKind(each, map)) === at);
+    /* Maps of a block at the chosen step, or where there are none their means over steps, one of a kind. */
+    mapsOf(block, run = null) {
+      const step = this.steps[this.state.step], runs = run ? [run] : this.run === this.runs[1] ? [...this.runs].reverse() : this.runs;
+      const maps = runs.flatMap((each) => [step && step.step, null].flatMap((wanted) => each.maps.filter((map) => map.block === block && map.step === wanted)));
+      return [...new Map(maps.reverse().map((map) => [kindOf(map), map])).values()].reverse();
     }
 
-    /* What blocks can be coloured by: {key, label, at(block) now, all() over steps}. */
+    /* What blocks can be coloured by: {key, label, at(block): [value, whether a mean over steps], all()}. */
     measures() {
-      const { run, state } = this;
-      const step = this.steps[state.step];
-      const found = [];
-      const add = (key, label, table, means) => {
-        const at = (block) => (step ? this.byStep((table || {})[block], step.step) : null) ?? (means || {})[block];
-        const all = () => [...Object.values(table || {}).flat(), ...(Object.keys(table || {}).length ? [] : Object.values(means || {}))].filter((value) => value != null);
-        if (all().length) found.push({ key, label, at, all });
+      const { run, state, runs } = this, step = this.steps[state.step], found = [];
+      const add = (key, label, at) => {
+        const all = () => this.blocks.flatMap(({ name }) => [...this.steps.map((each) => at(name, each.step)[0]), at(name, null)[0]]).filter(known);
+        if (all().length) found.push({ key, label, all, at: (block) => at(block, step && step.step) });
       };
-      add("norm", text("norm"), run.measures.norm, run.means.norm);
-      add("words", text("wordsAct"), run.measures.words, run.means.words);
+      const of = (owner, table, means) => (block, at) => {
+        const value = this.byStep((table || {})[block], at, owner);
+        return known(value) ? [value, false] : at != null || !Array.isArray((table || {})[block]) ? [(means || {})[block], true] : [null, true];
+      };
+      const norm = of(run, run.measures.norm, run.means.norm), changed = runs.find((each) => each.measures.change || each.means.change);
+      add("norm", text("norm"), norm);
+      add("words", text("attended"), of(run, run.measures.words, run.means.words));
       const word = run.words[state.word];
-      if (word) add("word", text("word", { word: word.text }), run.measures.word[state.word], run.means.word[state.word]);
-      const changed = this.runs.find((each) => each.measures.change);
-      if (changed) add("change", text("change"), changed.measures.change, changed.means.change);
+      if (word) add("word", text("word", { word: word.text }), of(run, (run.measures.word || [])[state.word], (run.means.word || [])[state.word]));
+      if (changed) add("change", text("change"), of(changed, changed.measures.change, changed.means.change));
+      else if (runs.length > 1) {
+        const [a, b] = runs.map((each) => of(each, each.measures.norm, each.means.norm));
+        add("change", text("ownChange"), (block, at) => [Math.abs(b(block, at)[0] - a(block, at)[0]) / a(block, at)[0], a(block, at)[1]]);
+      }
       return found;
     }
 
     theme() {
-      const dark = document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-      document.documentElement.dataset.theme = dark === "dark" ? "light" : "dark";
+      const { dataset } = document.documentElement, now = dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+      dataset.theme = now === "dark" ? "light" : "dark";
     }
 
-    /* Go through the steps once after the other, until pressed again. */
+    /* Move the border of a swipe to a pressed pointer. */
+    drag(event, canvas) {
+      if (event.type === "pointerdown") this.dragged = false;
+      if (this.runs.length < 2 || this.state.mode !== "Swipe" || !event.buttons) return;
+      const { left, width } = canvas.getBoundingClientRect(), border = clamp((event.clientX - left) / width, 0, 1);
+      if (event.type === "pointerdown") return;
+      this.dragged = true;
+      this.set({ border });
+    }
+
+    /* Go through the steps, again and again, until pressed again. */
     play() {
       if (this.timer) this.timer = clearInterval(this.timer);
-      else if (this.steps.length > 1) this.timer = setInterval(() => this.set({ step: (this.state.step + 1) % this.steps.length }), 600);
-      this.update();
+      else if (this.steps.length > 1) this.timer = setInterval(() => this.set({ step: (this.state.step + 1) % this.steps.length }), 500);
+      this.set({});
     }
 
     key(event) {
-      const inField = event.target.matches && event.target.matches("select, input, textarea");
-      if (event.ctrlKey || event.metaKey || event.altKey || inField || (this.help.open && event.key !== "?")) return;
+      const inField = event.target.matches && event.target.matches("select, input");
+      if (event.ctrlKey || event.metaKey || event.altKey || inField || this.help.open) return;
       if (event.key === " " && event.target.matches("button, summary")) return;
-      const { state } = this;
-      const turned = (names, now, by) => names[(names.indexOf(now) + by + names.length) % names.length];
-      const names = this.blocks.map((block) => block.name);
-      const choose = (block) => {
-        this.set({ block, cell: null, part: 0 });
-        this.parts[1].groups.get(block).focus({ preventScroll: true });
+      const { state, runs, sheet } = this, names = this.blocks.map((each) => each.name), maps = this.mapsOf(state.block), whole = { cell: null, part: 0 };
+      const step = (by) => this.set({ step: clamp(state.step + by, 0, Math.max(0, this.steps.length - 1)) });
+      const turn = (by) => {
+        if (!names.length) return;
+        this.block(next(names, state.block, by));
+        if (document.activeElement.closest(".uv-unet svg")) this.unet.groups.get(state.block).focus();
       };
-      const heads = this.sheet.current && this.sheet.current.axes[0] === "head" ? this.sheet.current.shape[0] : 0;
-      const kinds = this.mapsOf(state.block);
-      const actions = {
-        ArrowLeft: () => this.set({ step: clamp(state.step - 1, 0, this.steps.length - 1) }),
-        ArrowRight: () => this.set({ step: clamp(state.step + 1, 0, this.steps.length - 1) }),
-        ArrowUp: () => names.length && choose(turned(names, state.block, -1)),
-        ArrowDown: () => names.length && choose(turned(names, state.block, 1)),
-        w: () => this.set({ word: this.run.words.length ? turned([null, ...this.run.words.keys()], state.word, 1) : null }),
-        h: () => heads > 1 && this.set({ head: turned([null, ...Array(heads).keys()], state.head, 1), cell: null, part: 0 }),
-        m: () => kinds.length && this.set({ kind: turned(kinds, kinds.find((map) => state.kind && sameKind(map, state.kind)) || kinds[0], 1), cell: null, part: 0, head: null }),
-        d: () => this.runs.length > 1 && this.set({ mode: state.mode === "Difference" ? "Side" : "Difference" }),
-        c: () => this.runs.length > 1 && this.set({ mode: turned(MODES, state.mode, 1) }),
-        z: () => this.sheet.toggle(),
-        " ": () => this.play(),
-        "?": () => (this.help.open ? this.help.close() : this.help.showModal()),
-        Escape: () => state.cell != null && this.sheet.enlarge(null),
-      };
-      const act = actions[event.key] || actions[event.key.toLowerCase()];
+      const heads = sheet.grid && sheet.map0.axes[0] === "head" ? sheet.map0.shape[0] : 0;
+      const act = {
+        ArrowLeft: () => step(-1), ArrowRight: () => step(1), ArrowUp: () => turn(-1), ArrowDown: () => turn(1),
+        w: () => this.run.words.length && this.word(next([null, ...this.run.words.keys()], state.word)),
+        h: () => heads > 1 && this.set({ head: next([null, ...range(heads)], state.head), ...whole }),
+        m: () => maps.length && this.set({ kind: kindOf(next(maps, maps.find((map) => kindOf(map) === state.kind) || maps[0])), head: null, ...whole }),
+        c: () => this.set({ colours: next(Object.keys(TABLES), state.colours) }),
+        n: () => this.set({ scale: next(SCALES, state.scale) }),
+        d: () => (runs.length > 1 ? this.set({ mode: state.mode === "Difference" ? "Side" : "Difference" }) : this.say((sheet.line.textContent = text("oneRun")))),
+        z: () => sheet.toggle(), " ": () => this.play(), "?": () => this.help.showModal(),
+        Escape: () => state.cell != null && this.set({ cell: null }),
+      }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
       if (!act) return;
       event.preventDefault();
       act();
     }
+  }
+
+  /* A run with everything that the manifest may leave out. */
+  function completed(run, at) {
+    const list = (value) => (Array.isArray(value) ? value : []);
+    const lists = Object.fromEntries(["notes", "steps", "blocks", "tokens", "words", "maps"].map((name) => [name, list(run[name])]));
+    lists.maps = lists.maps.filter((map) => map.values && Array.isArray(map.shape) && Array.isArray(map.axes));
+    return { prompt: "", negative: "", which: "", picture: null, ...run, name: run.name || "AB"[at], measures: run.measures || {}, means: run.means || {}, ...lists };
   }
 
   /* Draw the workspace, or say why it cannot be drawn. */
@@ -1037,10 +1132,13 @@
     try {
       const manifest = JSON.parse(document.getElementById("uv-manifest").textContent);
       if (manifest.format !== 1) throw new Error(text("format", { format: manifest.format }));
-      const numbers = new Numbers(document.getElementById("uv-numbers").textContent);
-      new Workspace(root, manifest, numbers);
+      const runs = (Array.isArray(manifest.runs) ? manifest.runs : []).slice(0, 2).map(completed);
+      if (!runs.length) throw new Error(text("noRun"));
+      const space = new Workspace(root, runs, new Numbers(document.getElementById("uv-numbers").textContent));
+      window.uvWorkspace = { messages: MESSAGES, space };
     } catch (error) {
       root.replaceChildren(element("p", { class: "uv-problem", role: "alert" }, text("broken", { why: error.message })));
+      document.documentElement.dataset.ready = "";
     }
   }
   start();
