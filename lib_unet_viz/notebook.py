@@ -32,6 +32,12 @@ def picture(image: Image.Image, *, alt: str) -> str:
     return f'<img alt="{html.escape(alt)}" height="{_HEIGHT}" src="data:image/png;base64,{data}">'
 
 
+def figures(pictures: Iterable[tuple[Image.Image, str]]) -> str:
+    """Pictures beside each other, each with its caption below."""
+    each = (_figure(image, text) for image, text in pictures)
+    return f'<div style="display:flex;flex-wrap:wrap;gap:8px">{"".join(each)}</div>'
+
+
 def grey(plane: npt.NDArray[np.float32]) -> Image.Image:
     """Values (y, x) from black, the least finite one, to white, the greatest; what is not finite is black."""
     finite = np.isfinite(plane)
@@ -41,6 +47,11 @@ def grey(plane: npt.NDArray[np.float32]) -> Image.Image:
     low, high = values[finite].min(), values[finite].max()
     shares = np.where(finite, (values - low) / ((high - low) or 1.0), 0.0)
     return Image.fromarray(np.round(shares * 255).astype(np.uint8))
+
+
+def _figure(image: Image.Image, text: str) -> str:
+    shown = picture(image, alt=text)
+    return f'<figure style="margin:0">{shown}<figcaption>{html.escape(text)}</figcaption></figure>'
 
 
 def _line(tag: str, cells: Sequence[object]) -> str:

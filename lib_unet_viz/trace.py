@@ -18,15 +18,18 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 
-from lib_unet_viz import notebook
+from lib_unet_viz import labelled, notebook
 from lib_unet_viz.meta import Meta
+
+if TYPE_CHECKING:
+    from xarray import DataTree
 
 What = Literal["features", "Q", "K", "QK", "VQK"]
 Kind = Literal["cross", "self"]
@@ -388,6 +391,31 @@ class Trace:
     def reads_its_own(self, item: AttentionMap) -> bool:
         """Whether the map's block read another text than that in `tokens`."""
         return bool(self._own_texts(item.key))
+
+    def to_xarray(self, selection: Selection = FIRST) -> DataTree:
+        """The maps of a selection as xarray's labelled arrays, all of which are read.
+
+        A tree with a dataset for each site: `OUT11/features`, `M00/0/cross/QK`; their array `values` has the
+        axis `step` (from 1) and those of the map, as (step, head, token, y, x). Coordinates: `sigma` along
+        the steps; `token` the positions and `text` their texts; `y` and `x` the middles of places, from 0 to
+        1. Means over steps stand beside, as `M00/0/cross/QK_mean`. The root's attributes say what is known of
+        the run. Raises MapLookupError for what is not there, ImportError where xarray is not installed
+        (`lib-unet-viz[notebook]`).
+        """
+        view = self.view(selection)
+        leaves = [view._leaf(item) for item in (*view.features, *view.attention)]
+        known = ("prompt", "negative", "seed", "cfg", "sampler", "model", "steps")
+        return labelled.tree(leaves, {name: view.meta.get(name) for name in known})
+
+    def _leaf(self, item: FeatureMap) -> labelled.Leaf:
+        key, tokens, texts = item.key, None, list[str]()
+        path = f"{key.block}/{key.what}"
+        if isinstance(item, AttentionMap):
+            path = f"{key.block}/{key.layer}/{key.kind}/{key.what}"
+            if key.kind == "cross" and "token" in item.axes:
+                tokens, texts = item.tokens or tuple(range(item.shape[1])), self.token_texts(item)
+        step = None if key.step is None else key.step + 1
+        return labelled.Leaf(path, item.axes, item.data.numpy(), step, item.sigma, tokens, texts)
 
     def _own_texts(self, key: Key) -> list[str]:
         by_block = self.meta_of(key.image).tokens_by_block or {}

@@ -20,13 +20,14 @@ from test_workspace import SHELL, recorded  # noqa: E402
 
 from lib_unet_viz.app.txt2img import recorded as worth_recording  # noqa: E402
 from lib_unet_viz.capture.dump import load_trace, save_trace  # noqa: E402
-from lib_unet_viz.settings import EditSettings  # noqa: E402
+from lib_unet_viz.settings import EditSettings, Settings  # noqa: E402
 from lib_unet_viz.ui import explore_tab  # noqa: E402
 from lib_unet_viz.ui.edit_tab import Edit  # noqa: E402
 from lib_unet_viz.ui.explore_tab import FIRST, KINDS, Explore, Source  # noqa: E402
 from lib_unet_viz.ui.runs import Runs  # noqa: E402
 from lib_unet_viz.workspace import page  # noqa: E402
 
+RECORD: Settings = worth_recording(StandIn())  # type: ignore[arg-type]
 CHOICE = (None, FIRST, FIRST, "", "")
 
 
@@ -172,24 +173,28 @@ def test_nothing_half_made_is_left(tab: Explore) -> None:
     assert list(tab.runs.folder.iterdir()) == []
 
 
+def request(user: str) -> Any:
+    return SimpleNamespace(username=user)
+
+
 def test_the_last_run_is_the_visitors(dump: Any) -> None:
-    def last(request: Any) -> Source | None:
-        if request.username == "eve":
+    def last(asked: Any) -> Source | None:
+        if asked.username == "eve":
             raise ValueError("nothing is kept for eve")
-        return runs[request.username]
+        return runs[asked.username]
 
     tab = Explore(Runs(), last=last)
     with gr.Blocks():
         tab.build()
     runs = {"ann": kept(tab, recorded(prompt="of ann"))[0], "bob": None}
-    assert "of ann" in tab.open_last(SimpleNamespace(username="ann"), *CHOICE)[2]
-    assert "nothing to open" in tab.open_last(SimpleNamespace(username="bob"), *CHOICE)[1]
-    assert "kept for eve" in tab.open_last(SimpleNamespace(username="eve"), *CHOICE)[1]
+    assert "of ann" in tab.open_last(request("ann"), *CHOICE)[2]
+    assert "nothing to open" in tab.open_last(request("bob"), *CHOICE)[1]
+    assert "kept for eve" in tab.open_last(request("eve"), *CHOICE)[1]
 
 
 def test_an_edit_is_recorded_before_and_after() -> None:
     model, runs = StandIn(), Runs()
-    made = Edit(model, runs, draw=edit, recorded=worth_recording(model))  # type: ignore[arg-type]
+    made = Edit(model, runs, draw=edit, recorded=RECORD)  # type: ignore[arg-type]
     explore = Explore(runs)
     with gr.Blocks():
         made.build()
@@ -216,7 +221,7 @@ def test_an_edit_is_recorded_before_and_after() -> None:
 def test_recording_an_edit_changes_no_byte_of_it() -> None:
     asked = ("a red circle", EditSettings(enabled=True, edits="red -> green"))
     plain = edit(StandIn(), *asked, steps=4, size=(64, 64))
-    seen = edit(StandIn(), *asked, steps=4, size=(64, 64), record=worth_recording(StandIn()))
+    seen = edit(StandIn(), *asked, steps=4, size=(64, 64), record=RECORD)
     assert plain.trace is None
     assert [picture.tobytes() for picture in seen.pictures] == [
         picture.tobytes() for picture in plain.pictures

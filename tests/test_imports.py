@@ -35,7 +35,7 @@ MODULES = sorted(
 CORE = [name for name in MODULES if name.split(".")[1] not in OUTSIDE_CORE]
 ALLOWED = {"torch", "numpy", "PIL", "safetensors", PACKAGE}
 # Looked up late, where installed.
-OPTIONAL = {"matplotlib"}
+OPTIONAL = {"matplotlib", "xarray"}
 # Paths that the README of version 0.1.0 showed.
 OLD = ("record", "layer_prompt", "hosts.diffusers_edit", "hosts.diffusers_prompts", "hosts.pipeline")
 

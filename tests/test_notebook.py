@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from lib_unet_viz import notebook
+from lib_unet_viz.maps.words import HeatMap, HeatMaps
 from lib_unet_viz.trace import FeatureMap, FeatureMaps, Key, Stored, Trace
 
 
@@ -51,3 +52,18 @@ def test_what_is_not_finite_is_black() -> None:
     assert np.asarray(notebook.grey(plane)).tolist() == [[0, 0], [0, 255]]
     assert np.asarray(notebook.grey(np.full((1, 2), np.nan, np.float32))).tolist() == [[0, 0]]
     assert np.asarray(notebook.grey(np.full((1, 2), 7, np.float32))).tolist() == [[0, 0]]
+
+
+def test_word_maps_show_themselves() -> None:
+    heats = HeatMaps(
+        [
+            HeatMap("<b>", (1,), np.array([[0.0, 1.0]], np.float32), 0.25),
+            HeatMap("cat", (2,), np.eye(2, dtype=np.float32)),
+        ]
+    )
+    html = heats._repr_html_()
+    assert html.count("<img") == 2
+    assert "&lt;b&gt; (0.25)" in html
+    assert np.asarray(_shown(html)).tolist() == [[0, 255]]
+    assert np.asarray(_shown(heats[1]._repr_html_())).tolist() == [[255, 0], [0, 255]]
+    assert HeatMaps()._repr_html_() == "<p>no words</p>"

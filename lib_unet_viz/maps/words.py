@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from lib_unet_viz import notebook
 from lib_unet_viz.capture.request import explore_captures, word_captures
 from lib_unet_viz.maps import self_attention, strength
 from lib_unet_viz.maps.aggregation import DEFAULT, METHODS, MIDDLE, aggregate, chosen, resize
@@ -32,6 +33,7 @@ __all__ = [
     "METHODS",
     "MIDDLE",
     "HeatMap",
+    "HeatMaps",
     "Method",
     "cross_maps",
     "explore_captures",
@@ -61,6 +63,18 @@ class HeatMap:
         """The map in [0, 1] at another (height, width), bicubic."""
         return resize(torch.from_numpy(self.unit())[None], size)[0].clamp(0, 1).numpy()
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the map in grey, and the word with its strength."""
+        return notebook.figures([(notebook.grey(self.values), f"{self.word} ({self.strength:.2f})")])
+
+
+class HeatMaps(list[HeatMap]):
+    """A list of words' maps that shows them in a notebook, in its order, each over its own range."""
+
+    def _repr_html_(self) -> str:
+        shown = [(notebook.grey(heat.values), f"{heat.word} ({heat.strength:.2f})") for heat in self]
+        return notebook.figures(shown) if shown else notebook.paragraph("no words")
+
 
 def word_maps(
     trace: Trace,
@@ -68,7 +82,7 @@ def word_maps(
     *,
     method: Method = DEFAULT,
     selection: Selection = FIRST,
-) -> list[HeatMap]:
+) -> HeatMaps:
     """One heat map per word of the prompt, or per entry of `words` (a name to token positions).
 
     The maps of a word's several tokens are added up, as the VXA extension does.
@@ -97,7 +111,7 @@ def word_maps(
         strong = strength.strengths(read).numpy()
         for part in _parts(alike, method, positions, texts=texts, affinity=affinity, strong=strong):
             found.setdefault(part.heat.word, []).append(part)
-    return [_joined(parts) for parts in found.values()]
+    return HeatMaps(_joined(parts) for parts in found.values())
 
 
 @dataclass(frozen=True)
