@@ -111,13 +111,11 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     return err
 
 
-def test_the_module_runs_as_the_script_does() -> None:
-    command = [sys.executable, "-m", "lib_unet_viz"]
-    done = subprocess.run([*command, "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == f"unet-viz {lib_unet_viz.__version__}\n"
-    wrong = subprocess.run(
-        [*command, "blocks", "IN0x"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def test_the_module_runs_as_the_script_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"unet-viz {lib_unet_viz.__version__}\n"
+    command = [sys.executable, "-m", "lib_unet_viz", "blocks", "IN0x"]
+    wrong = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert len(wrong.stderr.splitlines()) == 2
 

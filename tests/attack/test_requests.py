@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import http.client
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,31 +15,29 @@ from lib_unet_viz.drawing.pictures import MOST_BYTES
 
 GRADIO = int(pytest.importorskip("gradio").__version__.split(".")[0])
 
-STANDIN = Path(__file__).parents[1] / "standin.py"
-LATEST = 120  # seconds until a page has to be there
+from standin import StandIn, edit  # noqa: E402
+
+from lib_unet_viz.app import page  # noqa: E402
+
+# gradio leaves event loops and their sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
 
 
 @contextmanager
-def served(*options: str) -> Iterator[int]:
-    """The port of a page on the stand-in."""
+def served(host: str | None = None) -> Iterator[int]:
+    """The port of a page on the stand-in, served as from the command line."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    page = subprocess.Popen([sys.executable, str(STANDIN), "--port", str(port), *options])
+    blocks = page.build(StandIn(), edit=edit)  # type: ignore[arg-type]
+    blocks.block_thread = lambda: None  # of which it would wait until interrupted
+    page.serve(blocks, host=host, port=port)
     try:
-        end = time.monotonic() + LATEST
-        while True:
-            assert page.poll() is None, "the page ended"
-            assert time.monotonic() < end, "the page did not start"
-            try:
-                asked(port, "127.0.0.1")
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.2)
         yield port
     finally:
-        page.terminate()
-        page.wait()
+        blocks.close()
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +68,7 @@ def test_the_page_answers_to_loopback_names_only(port: int, path: str) -> None:
 
 
 def test_where_a_host_was_asked_for_other_names_are_served() -> None:
-    with served("--host", "127.0.0.1") as port:
+    with served("127.0.0.1") as port:
         assert asked(port, "lab.example") == 200
 
 
@@ -110,7 +105,7 @@ def test_pictures_on_the_page_are_opened_with_their_bounds(port: int, tmp_path: 
         (tmp_path / name).write_bytes(content)
         fields = {"vxa-upload": handle_file(tmp_path / name), "vxa-prompt": "a cat"}
         values = [fields.get(part["props"].get("elem_id"), part["props"].get("value")) for part in inputs]
-        found = str(client.submit(*values, fn_index=event["id"]).result(timeout=LATEST))
+        found = str(client.submit(*values, fn_index=event["id"]).result(timeout=120))
         assert said in found, found
         assert ("uv-problem" in found) == bool(said)
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
 from lib_unet_viz import writing
-from lib_unet_viz.capture.dump import load_trace, save_trace
+from lib_unet_viz.capture.dump import DumpError, load_trace, save_trace
 from lib_unet_viz.cli import main
 from lib_unet_viz.meta import Meta
 from lib_unet_viz.trace import FeatureMap, Key, Trace
@@ -32,13 +33,19 @@ with writing.replacing(folder / "trace.safetensors") as file, writing.staged(fol
     (stage / "sheet.png").write_bytes(b"half of it")
     os.kill(os.getpid(), signal.SIGKILL)
 """
-LIMITED = """
-import json, resource, sys
-from lib_unet_viz.cli import main
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # bytes a file may have, as on a full disk
-for command in json.loads(sys.argv[1]):
-    print(main(command))
-"""
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """A file may have 4,096 bytes."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def small() -> Trace:
@@ -76,32 +83,26 @@ def test_what_others_are_writing_stays(tmp_path: Path) -> None:
 
 
 @posix
-def test_a_full_disk_takes_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    dump = save_trace(small(), tmp_path / "dump")
-    commands = [
-        [*command, "--out", str(tmp_path / "out")]
-        for command in (["render", str(dump)], ["diff", str(dump), str(dump)])
-    ]
-    found = python(LIMITED, json.dumps(commands))
-    assert found.stdout.split() == ["2"] * 2
-    lines = found.stderr.splitlines()
-    assert len(lines) == 2
-    assert all(re.search("File too large|No space left", line) for line in lines)
-    assert "--debug" not in found.stderr
+@pytest.mark.parametrize("command", [["render"], ["diff"]])
+def test_a_full_disk_takes_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    dump = str(save_trace(small(), tmp_path / "dump"))
+    dumps = [dump] * (2 if command == ["diff"] else 1)
+    with full_disk():
+        assert main([*command, *dumps, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert re.search("File too large|No space left", said)
+    assert "--debug" not in said
     assert [file.name for file in tmp_path.iterdir()] == ["dump.safetensors"]
 
 
 @posix
 def test_a_dump_that_finds_no_room_is_an_error_that_names_it(tmp_path: Path) -> None:
-    code = (
-        "import resource, sys; sys.path.insert(0, sys.argv[2]); from test_writing import small\n"
-        "from lib_unet_viz.capture.dump import DumpError, save_trace\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "try: save_trace(small(), sys.argv[1])\n"
-        "except DumpError as error: print(error)\n"
-    )
-    found = python(code, tmp_path / "trace", Path(__file__).parent)
-    assert f"{tmp_path / 'trace.safetensors'} cannot be written: " in found.stdout, found.stderr
+    place = re.escape(str(tmp_path / "trace.safetensors"))
+    with full_disk(), pytest.raises(DumpError, match=f"{place} cannot be written: "):
+        save_trace(small(), tmp_path / "trace")
     assert list(tmp_path.iterdir()) == []
 
 
