@@ -37,7 +37,7 @@ from lib_unet_viz.hosts.base import Conditions, Present, Schedule
 from lib_unet_viz.hosts.diffusers.pipeline import NOTHING, Cancelled
 from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.notation.tokens import BOS, END_OF_WORD, EOS
-from lib_unet_viz.sampling.model import Place
+from lib_unet_viz.sampling.model import SamplingStep
 from lib_unet_viz.settings import EditSettings, Settings
 from lib_unet_viz.trace import Trace
 from lib_unet_viz.unet import UNet
@@ -219,7 +219,7 @@ class StandIn:
         timestep: int,
         conditions: Conditions,
         rows: tuple[Row, ...],
-        place: Place | None,
+        place: SamplingStep | None,
     ) -> Tensor:
         with self.calls.during(place, rows, latents=latents, sigma=self.schedule.sigma(timestep)):
             noise: Tensor = self.module(latents, timestep, conditions.context)

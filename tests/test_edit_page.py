@@ -16,13 +16,13 @@ import numpy as np  # noqa: E402
 import standin  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from lib_unet_viz.app.edit_tab import Edit  # noqa: E402
 from lib_unet_viz.editing.plan import Request  # noqa: E402
 from lib_unet_viz.extension import panel  # noqa: E402
 from lib_unet_viz.hosts.diffusers.edit import edit  # noqa: E402
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline  # noqa: E402
 from lib_unet_viz.settings import EditSettings, Settings, SettingsError  # noqa: E402
 from lib_unet_viz.ui import components as ui  # noqa: E402
-from lib_unet_viz.ui.edit_tab import Edit  # noqa: E402
 from lib_unet_viz.ui.mask_input import _put, mask_of  # noqa: E402
 from lib_unet_viz.ui.runs import Runs  # noqa: E402
 

@@ -18,11 +18,11 @@ from PIL import Image  # noqa: E402
 from standin import StandIn, edit  # noqa: E402
 from test_workspace import SHELL, recorded  # noqa: E402
 
+from lib_unet_viz.app.edit_tab import Edit  # noqa: E402
 from lib_unet_viz.app.txt2img import recorded as worth_recording  # noqa: E402
 from lib_unet_viz.capture.dump import load_trace, save_trace  # noqa: E402
 from lib_unet_viz.settings import EditSettings, Settings  # noqa: E402
 from lib_unet_viz.ui import explore_tab  # noqa: E402
-from lib_unet_viz.ui.edit_tab import Edit  # noqa: E402
 from lib_unet_viz.ui.explore_tab import FIRST, KINDS, Explore, Source  # noqa: E402
 from lib_unet_viz.ui.runs import Runs  # noqa: E402
 from lib_unet_viz.workspace import page  # noqa: E402

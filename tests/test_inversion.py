@@ -127,7 +127,7 @@ def test_every_method_beats_plain_ddim_with_guidance(
     tiny: PipelineModel, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inversion, "INNER_STEPS", 3)
-    errors = {method: error(tiny, picture, method=method) for method in inversion.METHODS}
+    errors = {method: error(tiny, picture, method=method) for method in inversion.INVERSIONS}
     assert errors["direct"] == 0
     assert errors["negative"] < 0.9 * errors["ddim"]
     assert errors["null-text"] < 0.95 * errors["ddim"]
@@ -283,10 +283,10 @@ def test_drawn_scenes_on_the_bundled_model(seed: int) -> None:
     drawn, prompt = Image.fromarray(scene.picture), caption(scene, rng)
     model = PipelineModel(load_demo())
 
-    def found(method: inversion.Method, **options: Any) -> inversion.Reconstruction:
+    def found(method: inversion.Inversion, **options: Any) -> inversion.Reconstruction:
         return reconstruct(model, drawn, prompt, method=method, **{"steps": 20, **options})
 
-    direct, negative, null, lost = (found(method) for method in inversion.METHODS)
+    direct, negative, null, lost = (found(method) for method in inversion.INVERSIONS)
     assert direct.rmse == 0
     assert direct.psnr_db == direct.limit_db > 20
     assert negative.rmse < 0.5 * lost.rmse

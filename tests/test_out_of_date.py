@@ -16,10 +16,11 @@ from PIL import Image  # noqa: E402
 from test_webui_glue import modules  # noqa: E402
 from visit import Visit, targets  # noqa: E402
 
+from lib_unet_viz.app.edit_tab import Edit  # noqa: E402
 from lib_unet_viz.app.page import build  # noqa: E402
 from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
 from lib_unet_viz.settings import Settings  # noqa: E402
-from lib_unet_viz.ui.edit_tab import SWEEP, Edit  # noqa: E402
+from lib_unet_viz.ui.edit_tab import SWEEP  # noqa: E402
 from lib_unet_viz.ui.runs import Runs  # noqa: E402
 
 __all__ = ["modules"]

@@ -15,7 +15,7 @@ from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.maps import words as heatmap
 from lib_unet_viz.notation.specs import BlockSpec, SpecError
-from lib_unet_viz.sampling.model import Place
+from lib_unet_viz.sampling.model import SamplingStep
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ class Stopped(Pipeline):
         timestep: int,
         conditions: Conditions,
         rows: tuple[Row, ...],
-        place: Place | None,
+        place: SamplingStep | None,
     ) -> torch.Tensor:
         if place == (self.before, 3):
             raise Interrupted

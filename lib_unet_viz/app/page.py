@@ -11,12 +11,12 @@ from PIL import Image
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from lib_unet_viz.app.edit_tab import Edit
 from lib_unet_viz.app.txt2img import Txt2Img, recorded
 from lib_unet_viz.demo import scenes
 from lib_unet_viz.drawing.pictures import MOST_BYTES
 from lib_unet_viz.hosts.diffusers.edit import edit
 from lib_unet_viz.ui import components as ui
-from lib_unet_viz.ui.edit_tab import Edit
 from lib_unet_viz.ui.explore_tab import EXPLORE, MOST_DUMP, Explore
 from lib_unet_viz.ui.runs import KEPT, Runs
 from lib_unet_viz.ui.style import CSS, theme

@@ -18,7 +18,7 @@ from lib_unet_viz.drawing.render import save_png
 from lib_unet_viz.editing import explanation as edit_words
 from lib_unet_viz.editing.own_mask import OwnMask
 from lib_unet_viz.editing.plan import Request
-from lib_unet_viz.sampling.inversion import METHODS
+from lib_unet_viz.sampling.inversion import INVERSIONS
 from lib_unet_viz.settings import EditSettings, Settings
 from lib_unet_viz.settings.entry import EDIT, nested
 
@@ -88,7 +88,7 @@ def _uploaded(options: Namespace) -> dict[str, Any]:
         raise ValueError("--size is of a picture that is made; --image keeps its own shape")
     return {
         "picture": opened(options.image),
-        "inversion": options.inversion or METHODS[0],
+        "inversion": options.inversion or INVERSIONS[0],
         "inverted": {},
     }
 
@@ -129,7 +129,7 @@ def _record(edited: Edited, options: Namespace, model: Pipeline) -> str:
     """What was asked, and what came of it, as JSON."""
     width, height = edited.pictures[0].size
     errors = {name: error if isfinite(error) else None for name, error in edited.errors.items()}
-    own = {"image": str(options.image), "inversion": options.inversion or METHODS[0], "errors": errors}
+    own = {"image": str(options.image), "inversion": options.inversion or INVERSIONS[0], "errors": errors}
     made = {"seed": options.seed}
     found = {
         "prompt": edited.request.source,

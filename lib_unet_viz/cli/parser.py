@@ -336,7 +336,7 @@ edits:   {" | ".join(edits.SYNTAX[:4])}
     own = "edit this picture, which PROMPT describes; without --seed and --size"
     parser.add_argument("--image", type=Path, metavar="FILE", help=own)
     parser.add_argument(
-        "--inversion", choices=inversion.METHODS, help=f"of --image (default: {inversion.METHODS[0]})"
+        "--inversion", choices=inversion.INVERSIONS, help=f"of --image (default: {inversion.INVERSIONS[0]})"
     )
     arguments.settings(parser, EDIT)
     own = "a picture in black and white: only white may change, and only where words show unless --no-blend"

@@ -16,7 +16,16 @@ from lib_unet_viz.editing.edited import Edited
 from lib_unet_viz.editing.hooks import Editing
 from lib_unet_viz.editing.own_mask import Mask
 from lib_unet_viz.editing.plan import Request
-from lib_unet_viz.sampling.inversion import CFG, STEPS, Method, Progress, Trajectory, invert, measured, sample
+from lib_unet_viz.sampling.inversion import (
+    CFG,
+    STEPS,
+    Inversion,
+    Progress,
+    Trajectory,
+    invert,
+    measured,
+    sample,
+)
 from lib_unet_viz.sampling.model import Model
 from lib_unet_viz.settings import EditSettings
 
@@ -31,7 +40,7 @@ def edit_uploaded(
     *,
     syntax: bool = False,
     negative: str = "",
-    method: Method = "direct",
+    method: Inversion = "direct",
     steps: int = STEPS,
     cfg: float = CFG,
     progress: Progress | None = None,

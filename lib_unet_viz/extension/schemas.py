@@ -17,8 +17,7 @@ from safetensors.numpy import save
 from lib_unet_viz.drawing.pictures import opened
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.maps.words import DEFAULT, Method
-from lib_unet_viz.sampling.inversion import CFG, STEPS
-from lib_unet_viz.sampling.inversion import Method as Inversion
+from lib_unet_viz.sampling.inversion import CFG, STEPS, Inversion
 from lib_unet_viz.settings import Settings
 from lib_unet_viz.settings.entry import EDIT_ROUTE, TRACE_ROUTE
 from lib_unet_viz.settings.schema import schema

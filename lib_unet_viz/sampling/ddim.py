@@ -9,7 +9,7 @@ from math import sqrt
 from torch import Tensor
 
 from lib_unet_viz.capture.request import Row
-from lib_unet_viz.sampling.model import Conditions, Denoiser, Place, joined
+from lib_unet_viz.sampling.model import Conditions, Denoiser, SamplingStep, joined
 
 
 def timesteps(trained: int, steps: int) -> tuple[int, ...]:
@@ -77,7 +77,7 @@ def guided(
     conditions: Conditions,
     uncond: Conditions,
     cfg: float,
-    place: Place,
+    place: SamplingStep,
 ) -> Tensor:
     """The noise of latents (picture, channel, y, x) with classifier-free guidance, from one call.
 

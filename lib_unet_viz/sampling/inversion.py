@@ -24,8 +24,8 @@ from lib_unet_viz.capture.request import Row
 from lib_unet_viz.sampling.ddim import DDIMStep, ddim_steps, guided, timesteps
 from lib_unet_viz.sampling.model import Conditions, Denoiser, Model, joined
 
-Method = Literal["direct", "negative", "null-text", "ddim"]
-METHODS: tuple[Method, ...] = get_args(Method)
+Inversion = Literal["direct", "negative", "null-text", "ddim"]
+INVERSIONS: tuple[Inversion, ...] = get_args(Inversion)
 AfterStep = Callable[[int, Tensor], Tensor]
 Progress = Callable[[int, int], None]
 
@@ -100,7 +100,7 @@ def sample(
     conditions: Conditions,
     uncond: Conditions,
     *,
-    method: Method = "direct",
+    method: Inversion = "direct",
     cfg: float = CFG,
     after_step: AfterStep | None = None,
     progress: Progress | None = None,
@@ -120,8 +120,8 @@ def sample(
     Raises ValueError for an unknown method, contexts of several lengths or a wrong number of
     them, and where `null_text` does.
     """
-    if method not in METHODS:
-        raise ValueError(f"there is no method {method!r}; allowed: {', '.join(METHODS)}")
+    if method not in INVERSIONS:
+        raise ValueError(f"there is no method {method!r}; allowed: {', '.join(INVERSIONS)}")
     if len(uncond) not in (1, trajectory.steps):
         raise ValueError(
             f"{len(uncond)} unconditional contexts; allowed: 1, or {trajectory.steps}, one a step"
@@ -172,7 +172,7 @@ def null_text(
     Raises ValueError where no gradients flow through the denoiser.
     """
     if not denoiser.differentiable:
-        allowed = ", ".join(method for method in METHODS if method != "null-text")
+        allowed = ", ".join(method for method in INVERSIONS if method != "null-text")
         raise ValueError(
             "null-text inversion needs gradients through the U-Net, and this host gives none; allowed: "
             + allowed
@@ -242,7 +242,7 @@ def reconstruct(
     prompt: str,
     *,
     negative: str = "",
-    method: Method = "direct",
+    method: Inversion = "direct",
     steps: int = STEPS,
     cfg: float = CFG,
 ) -> Reconstruction:

@@ -24,7 +24,7 @@ from lib_unet_viz.capture.request import Call, Calls, Row
 from lib_unet_viz.sampling.schedule import Schedule
 from lib_unet_viz.unet import UNet
 
-Place = tuple[int, int]  # a sampling step from 0, and how many there are
+SamplingStep = tuple[int, int]  # a sampling step from 0, and how many there are
 
 
 class Interrupted(ValueError):  # noqa: N818 - a wish, not an error
@@ -81,7 +81,7 @@ class Denoiser(Protocol):
         timestep: int,
         conditions: Conditions,
         rows: tuple[Row, ...],
-        place: Place | None,
+        place: SamplingStep | None,
     ) -> Tensor:
         """The predicted noise, float32 (row, channel, y, x); `ddim.noise_of` has it of what else U-Nets
         predict.
@@ -149,7 +149,7 @@ class Present:
 
     @contextmanager
     def during(
-        self, place: Place | None, rows: tuple[Row, ...], *, latents: Tensor, sigma: float
+        self, place: SamplingStep | None, rows: tuple[Row, ...], *, latents: Tensor, sigma: float
     ) -> Iterator[None]:
         """Around a call on latents (row, channel, y, x) of a noise level; place as in `Denoiser`."""
         if place is not None:

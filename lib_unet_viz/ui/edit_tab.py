@@ -1,4 +1,4 @@
-"""Tabs on editing, targets of a source prompt that are made with the source's attention; and the page's."""
+"""Tabs on editing: targets of a source prompt that are made with the source's attention."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL import Image
 
-from lib_unet_viz.sampling.inversion import METHODS
+from lib_unet_viz.sampling.inversion import INVERSIONS
 from lib_unet_viz.settings import EditSettings, Settings
 from lib_unet_viz.settings.entry import PAGE
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.mask_input import MaskInput, mask_of
 from lib_unet_viz.ui.out_of_date import OutOfDate, named
-from lib_unet_viz.ui.parts import gallery, given, heading, picture, sheet, shown, upload
-from lib_unet_viz.ui.run_controls import RunControls, RunOptions
+from lib_unet_viz.ui.parts import gallery, heading, picture, sheet, shown
 from lib_unet_viz.ui.runs import Runs
 from lib_unet_viz.ui.working import Job, Updates, Worker
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from lib_unet_viz.editing.edited import Edited
     from lib_unet_viz.editing.hooks import Plan
     from lib_unet_viz.editing.plan import Request
-    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 EXAMPLES = (
     ("a big red circle and a small blue square", "red -> yellow"),
@@ -320,65 +318,9 @@ class EditTab(ABC):
         }
 
 
-class Edit(EditTab):
-    """The page's tab: the source is made of its prompt, or is a picture of one's own.
-
-    draw: `diffusers_edit.edit` for the pipeline. recorded: what is worth recording of a run, whatever
-    its steps; None: nothing.
-    """
-
-    examples = EXAMPLES
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        runs: Runs,
-        *,
-        draw: Callable[..., Edited],
-        recorded: Settings | None = None,
-    ) -> None:
-        super().__init__(lambda: pipeline, runs, draw=draw)
-        self.pipeline, self._recorded = pipeline, recorded
-
-    def _build_first(self) -> None:
-        pass  # the prompt is first
-
-    def _build_run_settings(self) -> list[Any]:
-        with gr.Accordion("A picture of yours", open=False):
-            self.uploaded, inversion = upload("Picture, of any size", "edit-upload"), inversions()
-        with gr.Accordion("Picture", open=True):
-            controls = RunControls(self.pipeline, "edit-")
-        return [self.uploaded, inversion, *controls.components]
-
-    def _run_of(self, *values: Any) -> dict[str, Any]:
-        uploaded, inversion, *others = values
-        picture = given(uploaded)
-        own = {} if picture is None else {"picture": picture, "inversion": inversion}
-        return RunOptions.of(*others).arguments | own
-
-    def _record(self, run: Mapping[str, Any]) -> Settings | None:
-        """Four steps: two runs at once take twice the memory, and a workspace has room for few."""
-        if self._recorded is None or "picture" in run:
-            return None
-        last = int(run["steps"])
-        steps = ",".join(
-            str(step) for step in dict.fromkeys([1, max(1, last // 3), max(1, 2 * last // 3), last])
-        )
-        features = replace(self._recorded.features, steps=steps)
-        return replace(
-            self._recorded, features=features, attention=replace(self._recorded.attention, steps=steps)
-        )
-
-    def _planned(self, prompt: str, settings: EditSettings) -> tuple[Request, Plan]:
-        from lib_unet_viz.editing.plan import Request
-
-        request = Request.of(prompt, settings)
-        return request, request.plan(self.pipeline.tokens)
-
-
 def inversions() -> Any:
     """The choice of how a picture of one's own is inverted."""
-    return gr.Radio(list(METHODS), value=METHODS[0], label="Inversion", info=INVERSION)
+    return gr.Radio(list(INVERSIONS), value=INVERSIONS[0], label="Inversion", info=INVERSION)
 
 
 def _shows(asked: EditAsked) -> str:

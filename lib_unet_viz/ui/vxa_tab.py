@@ -8,32 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
 
 from lib_unet_viz.drawing import look
-from lib_unet_viz.drawing.look import (
-    ALL_LAYERS,
-    HEAT,
-    LABEL_MAP,
-    MODES,
-    NEAR_LAYERS,
-    block_spec,
-    layer_choices,
-)
+from lib_unet_viz.drawing.look import ALL_LAYERS, HEAT, MODES, NEAR_LAYERS, block_spec, layer_choices
 from lib_unet_viz.maps.aggregation import DEFAULT, METHODS
 from lib_unet_viz.notation import tokens
-from lib_unet_viz.settings import Method
-from lib_unet_viz.trace import Trace
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.attention_from import AttentionFrom
 from lib_unet_viz.ui.out_of_date import CALM, Made, OutOfDate
-from lib_unet_viz.ui.parts import gallery, given, heat_bar, picture, shown, upload
+from lib_unet_viz.ui.parts import gallery, heat_bar, picture, shown, upload
 from lib_unet_viz.ui.runs import Runs
+from lib_unet_viz.ui.vxa_look import Asked, Look, drawn
 from lib_unet_viz.ui.working import Job, Updates, Worker
 
 if TYPE_CHECKING:
@@ -42,45 +32,6 @@ if TYPE_CHECKING:
 HINT = "Drop or paste a picture, write what to look for in it, and press the button."
 CANCELLED = "Cancelled; nothing was kept of this run."
 PROMPT, INDICES, OTHER = "Prompt", "Indices of token", "Other words"  # what is marked, if changed
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is to be seen of a look: the map of tokens, by their indices, or of other words."""
-
-    indices: str
-    other: str
-    method: Method
-    original: bool
-    mode: str
-
-
-@dataclass(frozen=True)
-class Look:
-    """A look into a picture that a click asks for."""
-
-    picture: Image.Image
-    prompt: str
-    layers: Sequence[str]
-    timesteps: tuple[int, ...] | None
-    seed: int
-    asked: Asked
-
-    @classmethod
-    def of(
-        cls,
-        uploaded: Image.Image | str | None,
-        prompt: str,
-        layers: Sequence[str],
-        timesteps: str,
-        seed: float | None,
-        *asked: Any,
-    ) -> Look:
-        """What the components' values say. Raises ValueError."""
-        picture = given(uploaded)
-        if picture is None:
-            raise ValueError("There is no picture. Drop or paste one.")
-        return cls(picture, prompt, layers, _timesteps(timesteps), int(seed or 0), Asked(*asked))
 
 
 class VXA:
@@ -322,7 +273,7 @@ class VXA:
         # Shown larger than the model sees it; the map is stretched over it.
         trace.picture = vxa.prepare(wanted.picture, max(look.SHOWN_SIZE, model.native_size))
         job.keep(trace)
-        image, line = self._draw(trace, wanted.asked, model)
+        image, line = drawn(trace, wanted.asked, model)
         return {self.result: image, self.status: line}
 
     def _alone_for(self, wanted: Look) -> AbstractContextManager[Any]:
@@ -345,22 +296,11 @@ class VXA:
             if trace.meta.prompt != prompt:
                 return gr.update(), gr.update()
             if not wanted.other.strip():
-                return self._draw(trace, wanted)
+                return drawn(trace, wanted)
             with self._alone(0):
-                return self._draw(trace, wanted, self.model())
+                return drawn(trace, wanted, self.model())
         except ValueError as error:
             return gr.update(), readout.problem(error)
-
-    def _draw(self, trace: Trace, asked: Asked, model: Model | None = None) -> tuple[Image.Image, str]:
-        """The picture of a look, and a line about it. model: where other words are asked about."""
-        indices = asked.indices
-        if asked.other.strip() and model is not None:
-            trace, indices = _ask(trace, asked.other, model), ""
-        positions = tokens.indices(indices, trace.meta["tokens"]["cond"]) if indices.strip() else None
-        heat, text = look.heat_map(trace, positions, method=asked.method, original=asked.original)
-        of_all = asked.mode == LABEL_MAP
-        line = _line(trace, "all words" if of_all else text, None if of_all else heat.strength)
-        return look.draw(trace, heat, asked.mode, method=asked.method), line
 
     def _choices(self, prompt: str) -> list[str]:
         """Such as "1 hat", "2 ,", "3 neck"."""
@@ -376,29 +316,3 @@ class VXA:
             return list(layer_choices(model)), ", ".join(map(str, vxa.default_timesteps(model)))
         except ValueError:
             return [ALL_LAYERS, NEAR_LAYERS], ""
-
-
-def _ask(trace: Trace, words: str, model: Model) -> Trace:
-    """The same look with other words. Raises ValueError where another model is loaded by now."""
-    from lib_unet_viz.maps import open_vocabulary
-
-    if model.name != trace.meta.model:
-        raise ValueError(f"This result is from {trace.meta.model}, but {model.name} is loaded; run it again")
-    return open_vocabulary.ask(trace, model, words)
-
-
-def _line(trace: Trace, text: str, strength: float | None) -> str:
-    """What is seen, of how many layers, at which noise; and how strong it is."""
-    count, timesteps = look.layers(trace), trace.meta["timestep"]
-    levels = ", ".join(map(str, [timesteps] if isinstance(timesteps, int) else timesteps))
-    strong = "" if strength is None else f" · strength {strength:.2f}"
-    return readout.note(f"{text} · {count} layer{'s' * (count != 1)} · timestep {levels}{strong}")
-
-
-def _timesteps(text: str) -> tuple[int, ...] | None:
-    """Those that were typed; blank is the default. Raises ValueError."""
-    pieces = text.replace(",", " ").split()
-    wrong = [piece for piece in pieces if not (piece.isascii() and piece.isdigit())]
-    if wrong:
-        raise ValueError(f"{wrong[0]!r} is no timestep; write whole numbers, such as 150, 350")
-    return tuple(map(int, pieces)) or None

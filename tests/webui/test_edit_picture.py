@@ -15,7 +15,7 @@ from PIL import Image
 
 from lib_unet_viz.demo import scenes
 from lib_unet_viz.editing.uploaded import LIMIT, PSNR, RMSE
-from lib_unet_viz.sampling.inversion import Method
+from lib_unet_viz.sampling.inversion import Inversion
 from lib_unet_viz.settings import EditSettings
 from webui.data import EMBEDDING, LORA, OTHER
 from webui.serving import Webui, decoded_image, encoded_image
@@ -53,9 +53,9 @@ def pixels(answer: dict[str, Any]) -> list[npt.NDArray[np.int32]]:
 # The route.
 
 
-@pytest.mark.parametrize("inversion", get_args(Method))
+@pytest.mark.parametrize("inversion", get_args(Inversion))
 def test_it_is_the_edit_that_diffusers_makes(
-    webui: Webui, scene: tuple[Image.Image, str, str], inversion: Method
+    webui: Webui, scene: tuple[Image.Image, str, str], inversion: Inversion
 ) -> None:
     from lib_unet_viz.hosts.diffusers.edit import edit
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline

@@ -14,7 +14,7 @@ import torch
 from lib_unet_viz.capture.dump import load_trace
 from lib_unet_viz.cli import main
 from lib_unet_viz.editing.uploaded import LIMIT, PSNR, RMSE
-from lib_unet_viz.sampling.inversion import Method
+from lib_unet_viz.sampling.inversion import Inversion
 from webui.families import FAMILIES, PRECISIONS, STEPS, Family, Place, drawing, make
 from webui.recording import BOTH, Plan, asking, assert_right_rows, assert_same_pictures, merged, probabilities
 from webui.serving import Pixels, decoded_image, encoded_image
@@ -228,8 +228,8 @@ def test_looking_into_a_picture(place: Place) -> None:
     assert np.isfinite(one).all()
 
 
-@pytest.mark.parametrize("inversion", get_args(Method))
-def test_editing_a_picture(place: Place, inversion: Method) -> None:
+@pytest.mark.parametrize("inversion", get_args(Inversion))
+def test_editing_a_picture(place: Place, inversion: Inversion) -> None:
     body = {"image": encoded_image(drawing(place.size)), "prompt": "a red circle", "steps": 2}
     fields = {**body, "inversion": inversion, "edit": {"edits": "red -> blue", "blend": False}}
     status, answer = place.webui.post("/unet-viz/v1/edit", **fields)

@@ -30,7 +30,7 @@ from lib_unet_viz.editing.uploaded import edit_uploaded
 from lib_unet_viz.hosts.diffusers import attached as host
 from lib_unet_viz.hosts.diffusers.pipeline import Cancelled, Pipeline
 from lib_unet_viz.maps.vxa import prepare, upright
-from lib_unet_viz.sampling.inversion import Method, Trajectory
+from lib_unet_viz.sampling.inversion import Inversion, Trajectory
 from lib_unet_viz.settings import EditSettings, Settings
 from lib_unet_viz.trace import Trace
 
@@ -60,7 +60,7 @@ def edit(
     settings: EditSettings,
     *,
     picture: Image.Image | None = None,
-    inversion: Method = "direct",
+    inversion: Inversion = "direct",
     negative: str = "",
     steps: int = 30,
     seed: int = 0,

@@ -23,7 +23,7 @@ from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.notation.specs import Layout
 from lib_unet_viz.trace import Half
 
-Place = tuple[Half, int]  # which half of the guidance, which prompt of the batch
+PromptSlot = tuple[Half, int]  # which half of the guidance, which prompt of the batch
 Texts = Sequence[str | None]  # one for each prompt of the batch; None: the pipeline is called without
 
 
@@ -55,7 +55,7 @@ class LayerPrompts:
         negatives = [negative] * len(prompts) if isinstance(negative, str) else list(negative)
         self.given: dict[Half, list[str]] = {"cond": prompts, "uncond": negatives}
         self._common: dict[Half, Texts] = {}
-        self._own: dict[str, dict[Place, str | None]] = {}
+        self._own: dict[str, dict[PromptSlot, str | None]] = {}
         for half, texts in self.given.items():
             parsed = [LayerPrompt.parse(text) for text in texts]
             common = self._common[half] = _as_called(half, [p.common(self.unet) for p in parsed])

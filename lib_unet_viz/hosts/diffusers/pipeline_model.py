@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lib_unet_viz.hosts.base import Conditions, Present, Row, Schedule, joined, noise_of
 from lib_unet_viz.hosts.diffusers.attached import encode, model_name, tokens
-from lib_unet_viz.sampling.model import Place
+from lib_unet_viz.sampling.model import SamplingStep
 from lib_unet_viz.unet import UNet
 
 
@@ -66,7 +66,7 @@ class PipelineModel:
         timestep: int,
         conditions: Conditions,
         rows: tuple[Row, ...],
-        place: Place | None,
+        place: SamplingStep | None,
     ) -> Tensor:
         """The predicted noise, float32 (row, channel, y, x)."""
         module, schedule = self.pipe.unet, self.schedule

@@ -23,7 +23,7 @@ from lib_unet_viz.hosts.base import Conditions, Interrupted, Present, Row
 from lib_unet_viz.hosts.webui import text as webui_text
 from lib_unet_viz.hosts.webui.checkpoint import Checkpoint, ForgeCheckpoint
 from lib_unet_viz.hosts.webui.loaded import FACTOR, NoModelError, loaded_unet, native_size
-from lib_unet_viz.sampling.model import Place
+from lib_unet_viz.sampling.model import SamplingStep
 
 
 def loaded() -> WebuiModel:
@@ -65,7 +65,7 @@ class WebuiModel:
         timestep: int,
         conditions: Conditions,
         rows: tuple[Row, ...],
-        place: Place | None,
+        place: SamplingStep | None,
     ) -> Tensor:
         """The predicted noise, float32 (row, channel, y, x); raises Interrupted where that was pressed. A
         sampling step adds one to the webui's.

@@ -13,7 +13,7 @@ from lib_unet_viz.capture.request import Call, Row
 from lib_unet_viz.editing.hooks import EditError
 from lib_unet_viz.hosts.webui import forge, passes
 from lib_unet_viz.hosts.webui import steps as webui_steps
-from lib_unet_viz.hosts.webui.steps import Place
+from lib_unet_viz.sampling.model import SamplingStep
 
 
 class StepRows:
@@ -24,8 +24,8 @@ class StepRows:
         self.present: tuple[Row, ...] | None = None  # of the present call; None: they cannot be told
         self._steps = webui_steps.Steps()
         self._params: Any = None
-        self._place: Place | None = None
-        self._reached: Place | None = None  # the step's, also in its further calls
+        self._place: SamplingStep | None = None
+        self._reached: SamplingStep | None = None  # the step's, also in its further calls
         self._left: deque[Row] | None = None  # rows that the step's further calls will have
         self._entries = 0  # of the step, that Forge has named so far
 
@@ -78,7 +78,7 @@ class StepRows:
             )
         return call
 
-    def _call(self, place: Place, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    def _call(self, place: SamplingStep, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         sample = args[0] if args else kwargs["x"]
         if self.present is None or self._params is None:
             return None

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lib_unet_viz.sampling.model import SamplingStep
 from lib_unet_viz.sampling.schedule import Schedule
-
-Place = tuple[int, int]  # sampling step from 0, number of steps
 
 
 class Steps:
@@ -20,7 +19,7 @@ class Steps:
         self._schedule: list[float] = []
         self._reached = -1
 
-    def place(self, params: Any) -> Place | None:
+    def place(self, params: Any) -> SamplingStep | None:
         """The step whose first call this is; None for a further call of a step."""
         denoiser = params.denoiser
         count, total = int(denoiser.step), int(denoiser.steps)
@@ -35,7 +34,7 @@ class Steps:
             return self._by_sigma(params)
         return _within(count, total)
 
-    def _by_sigma(self, params: Any) -> Place | None:
+    def _by_sigma(self, params: Any) -> SamplingStep | None:
         """DPM adaptive takes as many calls as it likes: by the noise that the chosen steps would have."""
         denoiser = params.denoiser
         if not self._schedule:
@@ -49,7 +48,7 @@ class Steps:
         return step, len(self._schedule)
 
 
-def _within(step: int, total: int) -> Place:
+def _within(step: int, total: int) -> SamplingStep:
     """Some samplers take more steps than were chosen (Restart)."""
     return step, max(total, step + 1)
 

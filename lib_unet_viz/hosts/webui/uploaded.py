@@ -22,7 +22,7 @@ from lib_unet_viz.hosts.webui import edit_plan
 from lib_unet_viz.hosts.webui import text as webui_text
 from lib_unet_viz.hosts.webui.model import WebuiModel
 from lib_unet_viz.maps.vxa import prepare, upright
-from lib_unet_viz.sampling.inversion import CFG, STEPS, Method, Trajectory
+from lib_unet_viz.sampling.inversion import CFG, STEPS, Inversion, Trajectory
 from lib_unet_viz.settings import EditSettings, SettingsError
 from lib_unet_viz.trace import Trace
 
@@ -42,7 +42,7 @@ def edit(
     settings: EditSettings,
     *,
     picture: Image.Image,
-    inversion: Method = "direct",
+    inversion: Inversion = "direct",
     negative: str = "",
     steps: int = STEPS,
     cfg: float = CFG,
