@@ -189,7 +189,7 @@ def test_the_style_reaches_nothing_of_the_page_around() -> None:
     selectors = re.findall(r"([^{}]+)\{", PARTS_CSS)
     assert len(selectors) > 10
     for selector in (part.strip() for text in selectors for part in text.split(",")):
-        assert re.match(r"\.uv-|#vxa-|#edit-", selector), selector
+        assert re.match(r"(\.dark )?(\.uv-|#vxa-|#edit-)", selector), selector
 
 
 def encoded(picture: Image.Image) -> str:
