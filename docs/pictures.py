@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,12 +32,16 @@ from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.maps.words import word_maps
 from lib_unet_viz.settings import EditSettings, Settings
+from lib_unet_viz.workspace import page as workspace
+from lib_unet_viz.workspace.bundle import Bundle
 
 FOLDER = Path(__file__).parent
 PROMPT = "a big red circle and a small blue square"
+LAYERED = "a big (~: IN00-OUT11: red ; OUT05-OUT11: yellow :~) circle and a small blue square"
 SCENE_PROMPT = "a {0.color} {0.shape} and a {1.color} {1.shape}"
 SWAP, REFINEMENT, EDIT_SEED = "circle -> star", "+ on a striped white background", 2
 SETTINGS = {"features": {"blocks": "OUT08", "steps": "10"}, "attention": {"blocks": "OUT10", "steps": "15"}}
+EXPLORED = {part: {"blocks": "", "steps": "1,5,10,15,20"} for part in ("features", "attention")}
 
 
 def generated(model: Pipeline, *, seed: int) -> None:
@@ -150,6 +156,33 @@ def edit_page() -> None:
         tab.screenshot(path=FOLDER / "edit-page.png")
 
 
+def explored(model: Pipeline) -> None:
+    """explore.webp, explore-compare.webp: a run with a layer prompt and one without it, from disk."""
+    from playwright.sync_api import sync_playwright
+
+    recorded = Settings.from_dict(EXPLORED)
+    runs = [model.generate(prompt, settings=recorded, seed=7, steps=20) for prompt in (PROMPT, LAYERED)]
+    one = workspace.text(Bundle.of(runs[:1]))
+    both = workspace.text(Bundle.of(runs, names=("without", "with")))
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        for name, text, scheme, keys in (
+            ("explore", one, "light", "www"),
+            ("explore-compare", both, "dark", "d"),
+        ):
+            file = Path(folder) / f"{name}.html"
+            file.write_text(text, encoding="utf-8")
+            tab = browser.new_page(viewport={"width": 1280, "height": 820}, color_scheme=scheme)
+            tab.goto(file.as_uri())
+            tab.wait_for_timeout(1500)
+            for key in keys:
+                tab.keyboard.press(key)
+            tab.wait_for_timeout(1500)
+            shot = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
+            shot.save(FOLDER / f"{name}.webp", quality=82)
+        browser.close()
+
+
 @contextmanager
 def _browsed() -> Iterator[Any]:
     """The page on the bundled model, in a browser."""
@@ -206,7 +239,7 @@ def main() -> None:
     """Read the command line and make the pictures asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     edits = ("edit", "edit-own-mask", "edit-sweep")
-    names = ("generated", "vxa", "sweep", *edits, "report", "page", "edit-page")
+    names = ("generated", "vxa", "sweep", *edits, "report", "page", "edit-page", "explore")
     parser.add_argument("--only", choices=names, help="instead of all")
     parser.add_argument("--seed", type=int, default=1)
     choice = parser.parse_args()
@@ -221,6 +254,7 @@ def main() -> None:
         "report": lambda: report.write(FOLDER),
         "page": page,
         "edit-page": edit_page,
+        "explore": lambda: explored(model),
     }
     for name, make in makers.items():
         if choice.only in (None, name):

@@ -78,7 +78,7 @@ def kept(tab: Explore, *traces: Any) -> list[Source]:
 
 def test_dumps_are_opened_in_a_frame(tab: Explore, dump: Any) -> None:
     sources, said, html, take, _, opening = tab.open_dumps(dump, None, *CHOICE)
-    assert (said, take["visible"], opening["open"]) == ("", True, False)
+    assert (said["visible"], take["visible"], opening["open"]) == (False, True, False)
     assert '"name": "star"' in framed(html)
     assert len(tab.open_dumps(dump, dump.name, *CHOICE)[0]) == 2
     assert tab.show(sources, *CHOICE)[2] == html
@@ -105,7 +105,7 @@ def test_what_is_not_there_is_said_and_what_is_open_stays(
     tab: Explore, choice: tuple[Any, ...], message: str
 ) -> None:
     sources, said, html, *_ = tab.show(kept(tab, recorded()), *choice)
-    assert message in said
+    assert message in said["value"]
     assert sources == html == gr.update()
 
 
@@ -120,27 +120,28 @@ def test_of_a_batch_any_image_is_opened_with_its_picture(tab: Explore) -> None:
         names, [view] = tab._views([Source(run.name, batch=True)], (chosen, *CHOICE[1:]))
         assert (names, view.picture) == ([f"image {image}"], pictures[image][0])
     assert (
-        "no maps of image 2; there are: 0, 1" in tab.show([Source(run.name, batch=True)], 2, *CHOICE[1:])[1]
+        "no maps of image 2; there are: 0, 1"
+        in tab.show([Source(run.name, batch=True)], 2, *CHOICE[1:])[1]["value"]
     )
 
 
 def test_nothing_or_no_dump_is_refused(tab: Explore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "nothing to open" in tab.open_dumps(None, None, *CHOICE)[1]
+    assert "nothing to open" in tab.open_dumps(None, None, *CHOICE)[1]["value"]
     foreign = tmp_path / "photo.safetensors"
     foreign.write_bytes(b"\x89PNG\r\n\x1a\n" * 9)
-    said = tab.open_dumps(str(foreign), None, *CHOICE)[1]
+    said = tab.open_dumps(str(foreign), None, *CHOICE)[1]["value"]
     assert "photo.safetensors is no dump" in said
     assert str(tmp_path) not in said
     monkeypatch.setattr(explore_tab, "MOST_DUMP", 9)
-    assert "has 72 bytes; allowed: 9" in tab.open_dumps(str(foreign), None, *CHOICE)[1]
-    assert "no longer in memory" in tab.show([Source("gone")], *CHOICE)[1]
+    assert "has 72 bytes; allowed: 9" in tab.open_dumps(str(foreign), None, *CHOICE)[1]["value"]
+    assert "no longer in memory" in tab.show([Source("gone")], *CHOICE)[1]["value"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_open_is_saved_as(tab: Explore, kind: str) -> None:
     sources = kept(tab, recorded(), recorded(5))
     folder, offered, said = tab.write(sources, "", kind, *CHOICE)
-    assert (said, offered["visible"]) == ("", True)
+    assert (said["visible"], offered["visible"]) == (False, True)
     files = [Path(path) for path in offered["value"]]
     assert sorted(path.name for path in Path(folder).iterdir()) == sorted(path.name for path in files)
     assert len(files) == (1 if kind == "Page (HTML)" else 2)
@@ -169,7 +170,7 @@ def _check(kind: str, files: list[Path]) -> None:
 
 def test_nothing_half_made_is_left(tab: Explore) -> None:
     *_, said = tab.write(kept(tab, recorded()), "", "Animations (GIF)", None, FIRST, FIRST, "", "1")
-    assert "several steps" in said
+    assert "several steps" in said["value"]
     assert list(tab.runs.folder.iterdir()) == []
 
 
@@ -188,8 +189,8 @@ def test_the_last_run_is_the_visitors(dump: Any) -> None:
         tab.build()
     runs = {"ann": kept(tab, recorded(prompt="of ann"))[0], "bob": None}
     assert "of ann" in tab.open_last(request("ann"), *CHOICE)[2]
-    assert "nothing to open" in tab.open_last(request("bob"), *CHOICE)[1]
-    assert "kept for eve" in tab.open_last(request("eve"), *CHOICE)[1]
+    assert "nothing to open" in tab.open_last(request("bob"), *CHOICE)[1]["value"]
+    assert "kept for eve" in tab.open_last(request("eve"), *CHOICE)[1]["value"]
 
 
 def test_an_edit_is_recorded_before_and_after() -> None:
@@ -215,7 +216,7 @@ def test_an_edit_is_recorded_before_and_after() -> None:
     assert (before.meta.prompt, after.meta.prompt) == ("a red circle", "a green circle")
     assert before.picture == last[made.pictures][0][0]
     assert after.picture == last[made.pictures][1][0]
-    assert explore.show([Source(name, 0), Source(name, 1)], *CHOICE)[1] == ""
+    assert explore.show([Source(name, 0), Source(name, 1)], *CHOICE)[1]["visible"] is False
 
 
 def test_recording_an_edit_changes_no_byte_of_it() -> None:

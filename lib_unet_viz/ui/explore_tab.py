@@ -150,7 +150,7 @@ class Explore:
             text = page.text(bundle, most=FRAMED)
         except (ValueError, OSError) as error:
             return _said(error)
-        return tuple(sources), "", framed(text), shown(True), shown(False), gr.update(open=False)
+        return tuple(sources), shown(False), framed(text), shown(True), shown(False), gr.update(open=False)
 
     def write(self, sources: Sequence[Source], saved: str, kind: str, *choice: Any) -> tuple[Any, Any, Any]:
         """Write what is open as files and offer them; those before are gone."""
@@ -159,10 +159,10 @@ class Explore:
             made = KINDS[kind](self, sources, choice, folder)
         except (ValueError, OSError) as error:
             shutil.rmtree(folder, ignore_errors=True)
-            return gr.update(), shown(False), readout.problem(error)
+            return gr.update(), shown(False), _problem(error)
         if saved:
             shutil.rmtree(saved, ignore_errors=True)
-        return str(folder), gr.update(value=[str(path) for path in made], visible=True), ""
+        return str(folder), gr.update(value=[str(path) for path in made], visible=True), shown(False)
 
     # What is open.
 
@@ -283,4 +283,8 @@ def _dumped(path: Path) -> tuple[str, Trace]:
 
 def _said(error: Exception) -> tuple[Any, ...]:
     """What is wrong; what was open stays."""
-    return gr.update(), readout.problem(error), *[gr.update()] * 4
+    return gr.update(), _problem(error), *[gr.update()] * 4
+
+
+def _problem(error: Exception) -> Any:
+    return gr.update(value=readout.problem(error), visible=True)

@@ -345,3 +345,63 @@ def test_a_comparison_that_no_longer_fits_the_controls_is_out_of_date(page: Any)
     shoot(page, f"comparison-out-of-date-{page.viewport_size['width']}")
     page.locator("#compare").click()
     api.expect(stale).to_have_count(0, timeout=LONG)
+
+
+def workspace(page: Any, title: str) -> Any:
+    """What is in the frame of the tab Explore, once it shows this."""
+    frame = page.frame_locator("iframe.uv-workspace")
+    api.expect(frame.locator("#uv-workspace").first).to_contain_text(title, timeout=LONG)
+    return frame
+
+
+def test_a_run_is_explored_by_keys_and_saved(page: Any) -> None:
+    generate(page)
+    done(page)
+    page.locator("#explore-run").click()
+    frame = workspace(page, PROMPT)
+    api.expect(frame.get_by_role("button", name="square").first).to_be_visible()
+    frame.locator("body").focus()
+    frame.locator("body").press("?")
+    api.expect(frame.get_by_text("Next word").first).to_be_visible()
+    frame.get_by_text("Next word").first.press("Escape")
+    api.expect(frame.get_by_text("Next word").first).not_to_be_visible()
+    page.locator("#explore-save").click()
+    link = page.locator("#explore-file a").first
+    api.expect(link).to_be_visible(timeout=LONG)
+    with page.expect_download() as download:
+        link.click()
+    saved = Path(download.value.path()).read_text(encoding="utf-8")
+    assert "connect-src" not in saved
+    assert "default-src 'none'" in saved
+    assert PROMPT in saved
+
+
+def test_an_edit_is_explored_before_and_after(page: Any) -> None:
+    open_tab(page, "Edit")
+    box(page, "edit-prompt").fill(PROMPT)
+    box(page, "edits").fill("red -> green")
+    page.locator("#edit").click()
+    api.expect(page.locator("#edit-status").first).to_contain_text("Changed by", timeout=LONG)
+    page.locator("#explore-edit").click()
+    frame = workspace(page, "target 1: red -> green")
+    api.expect(frame.get_by_text("source").first).to_be_visible()
+    api.expect(frame.get_by_role("button", name="Difference").first).to_be_visible()
+
+
+def test_dumps_are_explored_and_what_is_none_is_refused(page: Any, tmp_path: Path) -> None:
+    from test_workspace import recorded
+
+    from lib_unet_viz.capture.dump import save_trace
+
+    dumps = [str(save_trace(recorded(seed), tmp_path / name)) for seed, name in ((0, "old"), (5, "new"))]
+    open_tab(page, "Explore")
+    page.locator("#explore-last").click()
+    api.expect(page.locator("#explore-note [role=alert]")).to_contain_text("nothing to open")
+    for place, dump in zip(("a", "b"), dumps, strict=True):
+        page.locator(f"#explore-{place} input[type=file]").set_input_files(dump)
+        api.expect(page.locator(f"#explore-{place}").first).to_contain_text("KB", timeout=LONG)
+    page.locator("#explore-dumps").click()
+    frame = workspace(page, "red circle")
+    for name in ("old", "new"):
+        api.expect(frame.get_by_text(name, exact=True).first).to_be_visible()
+    shoot(page, f"explored-{page.viewport_size['width']}")
