@@ -36,7 +36,8 @@ from lib_unet_viz.unet import UNet
 
 STEPS = 20
 BARS = {WORDS: 1.03}  # others than the variants' own
-PEAKS = {"sd15": 40, "sdxl": 200}  # MB, of word maps
+NAMES = ("sd15", "sdxl")  # each at its own: 512 x 512, 1024 x 1024
+PEAK = 200  # MB, of word maps
 FEWEST, MOST = 3, 30  # pairs of a variant
 FUSED = ("scaled_dot_product_flash", "scaled_dot_product_efficient", "scaled_dot_product_cudnn")
 SYNCHRONIZE = ("cudaStreamSynchronize", "cudaDeviceSynchronize")
@@ -108,7 +109,7 @@ def _of_model(name: str, clock: Clock, options: argparse.Namespace) -> dict[str,
     if options.device == "cuda":
         del bench, unet
         torch.cuda.empty_cache()
-    return {**found, "missed": _missed(name, rows, kernels, small=options.small)}
+    return {**found, "missed": _missed(rows, kernels, small=options.small)}
 
 
 def _row(bench: Bench, title: str, variant: Variant, *, seconds: float) -> dict[str, Any]:
@@ -203,7 +204,7 @@ def _count(counts: Mapping[str, int], names: tuple[str, ...] | list[str]) -> int
 
 
 def _missed(
-    name: str, rows: Mapping[str, Mapping[str, Any]], kernels: Mapping[str, Mapping[str, int]], *, small: bool
+    rows: Mapping[str, Mapping[str, Any]], kernels: Mapping[str, Mapping[str, int]], *, small: bool
 ) -> list[str]:
     missed = []
     plain, recorded = kernels["plain"], kernels[WORDS]
@@ -223,8 +224,8 @@ def _missed(
     words, others = rows[WORDS], rows[DAAM]
     if "interval" in words and "interval" in others and words["interval"][0] > others["interval"][1]:
         missed.append(f"{WORDS}: {words['ratio']} x plain, DAAM's {others['ratio']}")
-    if words.get("peak_mb") is not None and words["peak_mb"] > PEAKS[name]:
-        missed.append(f"{WORDS}: {words['peak_mb']} MB at the peak, at most {PEAKS[name]}")
+    if words.get("peak_mb") is not None and words["peak_mb"] > PEAK:
+        missed.append(f"{WORDS}: {words['peak_mb']} MB at the peak, at most {PEAK}")
     return missed
 
 
@@ -255,7 +256,7 @@ def _cells(row: Mapping[str, Any]) -> str:
 def _options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=5.0, help="about so long in all (5)")
-    parser.add_argument("--model", nargs="+", choices=PEAKS, default=list(PEAKS))
+    parser.add_argument("--model", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--steps", type=int, default=STEPS, help="of a run (20)")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--small", action="store_true", help="narrow U-Nets, to try the script")

@@ -44,7 +44,7 @@ from lib_unet_viz.capture.cost import added_time
 from lib_unet_viz.unet import UNet
 
 FACTOR, POINT = 1.5, 0.01  # of what is foreseen of an addition of more than POINT; of a smaller one
-PEAKS = {"sd15": 40e6, "sdxl": 200e6}  # of word maps, at the model's own size
+PEAK = 200e6  # bytes of word maps, at the model's own size
 BARS = {"sdxl": {WORDS: 1.03}}  # others than the variants' own
 QUICK_SIZE, QUICK_CALLS = (32, 32), 3
 
@@ -229,20 +229,21 @@ def _missed(rows: dict[str, Any], name: str, *, own_size: bool) -> Iterator[str]
     for title, row in rows.items():
         row["bar"] = BARS.get(name, {}).get(title, row["bar"])
         if row["bar"] is not None:
-            row["verdict"] = Interval(row["ratio"], *row["interval"], row["known"]).verdict(row["bar"])
+            low, high = row["interval"]
+            row["verdict"] = Interval(row["ratio"], low, high, row["known"]).verdict(row["bar"])
             if row["verdict"] == "missed":
                 yield f"{title}: {row['ratio']} x plain, at most {row['bar']}"
     if WORDS in rows and DAAM in rows and rows[WORDS]["interval"][0] > rows[DAAM]["interval"][1]:
         yield f"{WORDS}: {rows[WORDS]['ratio']} x plain, DAAM's {rows[DAAM]['ratio']}"
     peak = rows.get(WORDS, {}).get("peak_mb")
-    if own_size and name in PEAKS and peak is not None and peak * 1e6 > PEAKS[name]:
-        yield f"{WORDS}: {peak} MB at its peak, at most {PEAKS[name] / 1e6:.0f}"
+    if own_size and peak is not None and peak * 1e6 > PEAK:
+        yield f"{WORDS}: {peak} MB at its peak, at most {PEAK / 1e6:.0f}"
 
 
 def badly_foreseen(row: dict[str, Any]) -> bool:
     """Whether what was said beforehand is FACTOR off the whole interval, and the seconds in hooks, too."""
     said: float = row["foreseen"] - 1
-    measured = [each - 1 for each in (row["hooks"], *row["interval"])]
+    measured: list[float] = [each - 1 for each in (row["hooks"], *row["interval"])]
     low, high = min(measured), max(measured)
     return said > max(high * FACTOR, high + POINT) or said < min(low / FACTOR, low - POINT)
 

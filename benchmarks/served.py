@@ -45,33 +45,40 @@ class Served:
         return int(found[1]) * 1024 if found else 0
 
 
+def free_port() -> int:
+    """A port of this machine that nothing listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
 @contextmanager
 def served(what: str, log: Path) -> Iterator[Served]:
     """Serve it until the block is left. log: gets what the server prints."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, __file__, what, "--port", str(port)], stdout=file, stderr=file
         )
         try:
             one = Served(f"http://127.0.0.1:{port}", process)
-            _wait(one, "/config" if what == "page" else "/openapi.json")
+            wait(one, "/config" if what == "page" else "/openapi.json")
             yield one
         finally:
             process.terminate()
             process.wait()
 
 
-def _wait(one: Served, path: str) -> None:
+def wait(one: Served, path: str, *, every: float = 0.2) -> None:
+    """Until it answers. Raises RuntimeError where it does not. every: seconds between two tries."""
     end = time.monotonic() + LATEST
     while time.monotonic() < end and one.process.poll() is None:
         try:
             urllib.request.urlopen(one.url + path, timeout=LATEST).close()
             return
         except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.2)
+            time.sleep(every)
     raise RuntimeError(f"nothing is served at {one.url}")
 
 

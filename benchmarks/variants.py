@@ -101,13 +101,12 @@ class Bench:
 
     def _recordings(self) -> dict[str, Variant]:
         model, middle = self.model, max(1, self.total // 2)
-        both, every = ("cond", "uncond"), "cond, uncond"
         some = ", ".join(map(str, sorted({1, middle, self.total})))
         self_only = partial(Capture, kinds="self", mean=True)
-        raw = Capture(what="Q,K,QK,VQK", halves=every)
+        raw = Capture(what="Q,K,QK,VQK", halves="cond, uncond")
         return {
             WORDS: self._recording(bar=1.02, attention=word_captures(halves=("cond",))),
-            BOTH: self._recording(attention=word_captures(halves=both)),
+            BOTH: self._recording(attention=word_captures(halves=("cond", "uncond"))),
             FEATURES: self._recording(bar=1.02, features=Capture(steps=some)),
             "word maps without self-attention": self._more(attention=Capture(mean=True)),
             f"Q·K of {model.raw}, each head, every step": self._more(attention=Capture(model.raw)),

@@ -63,15 +63,15 @@ class Visitor:
     """
 
     def __init__(self, url: str, known: dict[tuple[str, int], bytes], folder: Path) -> None:
-        self.client = Client(url, verbose=False, download_files=False)
+        self.client = Client(url, verbose=False, download_files=False, httpx_kwargs={"timeout": PATIENCE})
         self.known, self.shown = known, ("", 0)
         self.picture = folder / "picture.png"
         self.broken = folder / "broken.png"
         self._parts = {part["id"]: part for part in self.client.config["components"]}
 
-    def generate(self, prompt: str, seed: int) -> None:
-        """A picture, which has to be that of this prompt and seed."""
-        found = self._press("generate", {"prompt": prompt, "seed": seed, "Steps": STEPS})
+    def generate(self, prompt: str, seed: int, **fields: Any) -> None:
+        """A picture, which has to be that of this prompt and seed. fields: others than STEPS steps."""
+        found = self._press("generate", {"prompt": prompt, "seed": seed, "Steps": STEPS, **fields})
         if "Done" not in str(found["status"]):
             raise Wrong(f"lost a run: {found['status']}")
         picture = self._file(found["picture"])

@@ -139,10 +139,10 @@ def refining(trace: Trace) -> list[torch.Tensor]:
 def test_word_maps_have_the_cross_attention_of_all_steps_and_self_attention_of_late_ones(
     any_unet: nn.Module,
 ) -> None:
-    one = {"halves": ("cond",), "blocks": "M00"}
-    words = recorded(any_unet, 8, attention=word_captures(**one))
+    words = recorded(any_unet, 8, attention=word_captures("M00", halves=("cond",)))
     late, every = (
-        recorded(any_unet, 8, attention=word_captures(**one, refining=steps)) for steps in ("5-8", "")
+        recorded(any_unet, 8, attention=word_captures("M00", halves=("cond",), refining=steps))
+        for steps in ("5-8", "")
     )
     assert torch.equal(words.attention[0].data, every.attention[0].data)
     assert all(map(torch.equal, refining(words), refining(late)))

@@ -16,7 +16,7 @@ from torch import nn
 from lib_unet_viz.capture.request import Capture, listed
 from lib_unet_viz.unet import AttentionSite, Block, Size, UNet, halved
 
-_PER_WEIGHING, _PER_TELLING = 260, 230  # a probability in a mean or a map; one in an informed mean
+_PER_WEIGHING, _PER_TELLING = 340, 300  # a probability in a mean or a map; one in an informed mean
 _PER_COPY, _PER_TURN = 35, 100  # a number kept; one kept in another order of axes
 _PER_FEATURE, _PER_MODULE = 3.5e6, 1.5e6  # a block's output; a module of the U-Net, whatever its size
 _PER_PART = {"QK": 8e6, "VQK": 3e6, "Q": 2e6, "K": 2e6}  # a map of one row, whatever its size

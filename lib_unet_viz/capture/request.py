@@ -110,7 +110,7 @@ class Capture:
         most: int | None = None,
         middle: bool = False,
     ) -> None:
-        values = {
+        values: dict[str, Any] = {
             "blocks": BlockSpec.parse(blocks) if isinstance(blocks, str) else blocks,
             "steps": StepSpec.parse(steps) if isinstance(steps, str) else steps,
             "what": _words("what", what, _WHAT),
