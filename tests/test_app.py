@@ -20,8 +20,10 @@ from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
 from lib_unet_viz.capture.dump import load_trace  # noqa: E402
 from lib_unet_viz.drawing.look import ALL_LAYERS, layer_choices  # noqa: E402
 from lib_unet_viz.extension import panel  # noqa: E402
+from lib_unet_viz.maps.words import word_maps  # noqa: E402
 from lib_unet_viz.notation.specs import SpecError  # noqa: E402
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Settings  # noqa: E402
+from lib_unet_viz.trace import Selection  # noqa: E402
 from lib_unet_viz.ui import components as ui  # noqa: E402
 from lib_unet_viz.ui import readout  # noqa: E402
 from lib_unet_viz.ui.runs import GoneError, Runs  # noqa: E402
@@ -314,6 +316,16 @@ def test_with_and_without_layers(txt2img: Txt2Img) -> None:
     values = [component.value for component in section.panel.components]
     sheets, _ = section.changes.show(name, 2, *values)
     assert [caption for _, caption in sheets] == ["M00", "OUT00"]
+    both, labels = txt2img.runs.trace(last[section.both]), txt2img.runs.words(last[section.both])
+    assert [text for _, text in labels] == ["without layers", "with layers"]
+    views = [both.view(Selection(image)) for image in (0, 1)]
+    assert [view.meta.prompt for view in views] == ["a red circle", LAYERED]
+    change = (
+        views[1].features.one(block="M00", step=1).numpy()
+        - views[0].features.one(block="M00", step=1).numpy()
+    )
+    assert (change == changed.features.one(block="M00", step=1).numpy()).all()
+    assert all(word_maps(view) for view in views)
 
 
 def test_without_may_be_the_erased_prompt(txt2img: Txt2Img) -> None:

@@ -156,6 +156,8 @@ def test_a_run_says_what_it_is() -> None:
     assert (run["blocks"][0]["channels"], run["blocks"][0]["size"]) == (32, [16, 8])
     assert (run["blocks"][4]["channels"], run["blocks"][4]["size"]) == (3, [4, 4])
     assert run["blocks"][1]["size"] is None
+    [bare] = Bundle.of([recorded()]).manifest["runs"]
+    assert bare["steps"][1] == {"step": 5, "sigma": 2.0}
     assert run["tokens"] == ["BOS", "red", "cir", "cle", "EOS", "EOS"]
     assert [(word["text"], word["tokens"]) for word in run["words"]] == [("red", [1]), ("circle", [2, 3])]
 

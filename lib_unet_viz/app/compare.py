@@ -17,7 +17,7 @@ from lib_unet_viz.drawing import difference, sweep
 from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.settings import AttentionSettings, DifferenceSettings, Half, Settings
 from lib_unet_viz.settings.entry import PAGE
-from lib_unet_viz.trace import Trace
+from lib_unet_viz.trace import AttentionMaps, FeatureMaps, Trace
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.out_of_date import OutOfDate, named
@@ -84,6 +84,8 @@ class Compare:
                 self.out_of_date = OutOfDate(COMPARE, "compare")
                 self.pictures = sheet("Comparison", "comparison")
                 self.chart = sheet("Chart", "chart")
+                self.both = gr.State("")  # the id of both runs, to be explored
+                self.explore = gr.Button("Explore both runs", visible=False, elem_id="explore-both")
                 self.dump = gr.File(label="Differences (.safetensors)", interactive=False, visible=False)
                 self.changes.build("What changed in each block: with layer prompts (b) less without (a).")
             with (
@@ -104,7 +106,7 @@ class Compare:
         redraw = [*self.panel.under("difference.color"), self.panel.fields["difference.average"]]
         self.changes.connect(self.panel, self.worker.run, redraw)
         outputs = [*self.worker.outputs, *self.out_of_date.outputs]
-        outputs += [self.pictures, self.chart, self.dump, self.compare, self.sweep]
+        outputs += [self.pictures, self.chart, self.dump, self.compare, self.sweep, self.both, self.explore]
         outputs += [self.stop, self.changes.body, self.changes.note, self.changes.step]
         shaping = [component for component in self.panel.components if component not in redraw]
         self.out_of_date.connect({**named([*inputs, self.word]), **named(shaping, "Changes: ")})
@@ -146,7 +148,7 @@ class Compare:
         layout, settings = self.pipeline.unet.layout, asked.settings
         given = (asked.prompt, asked.run.negative)
         plain = [difference.baseline(text, layout, settings.baseline) for text in given]
-        recorded = Settings(features=settings, attention=AttentionSettings(enabled=False), heatmaps=False)
+        recorded = Settings(features=settings, attention=AttentionSettings(enabled=False))
         without, with_layers = (
             self.pipeline.generate(
                 text,
@@ -160,8 +162,11 @@ class Compare:
         return self._compared(job, without, with_layers, asked)
 
     def _compared(self, job: Job, without: Trace, given: Trace, asked: Comparison) -> Updates:
-        changed = difference.difference(without, given)
+        runs = [replace(trace, attention=AttentionMaps()) for trace in (without, given)]
+        changed = difference.difference(*runs)
         job.keep(changed)
+        pictures = [trace.picture for trace in (without, given) if trace.picture is not None]
+        both = job.keep_beside(_as_batch(without, given), list(zip(pictures, LABELS, strict=True)))
         file = str(save_trace(changed, job.folder / "difference")) if asked.settings.dump else None
         done = readout.note(f"Done. Seed {given.meta.seed}")
         return {
@@ -170,6 +175,8 @@ class Compare:
                 value=difference.comparison(without, given, labels=LABELS), label="Comparison", visible=True
             ),
             self.chart: shown(False),
+            self.both: both,
+            self.explore: shown(True),
             self.dump: gr.update(value=file, visible=file is not None),
             **self.changes.filled(changed),
         }
@@ -191,6 +198,7 @@ class Compare:
             self.status: done + readout.note(f"“{asked.word.strip()}” in each block") + shows,
             self.pictures: gr.update(value=found.sheet(), label="Sweep", visible=True),
             self.chart: gr.update(value=found.chart(), visible=True),
+            self.explore: shown(False),
             self.dump: shown(False),
             **self.changes.emptied(),
         }
@@ -206,6 +214,19 @@ class Compare:
             self.sweep: gr.update(interactive=not running),
             self.stop: gr.update(visible=running, interactive=True, value="Cancel"),
         }
+
+
+def _as_batch(*runs: Trace) -> Trace:
+    """Runs as the images of one."""
+    for number, trace in enumerate(runs):
+        for item in (*trace.features, *trace.attention):
+            item.key = replace(item.key, image=number)
+    return Trace(
+        FeatureMaps(item for trace in runs for item in trace.features),
+        AttentionMaps(item for trace in runs for item in trace.attention),
+        replace(runs[0].meta, images=[dict(trace.meta) for trace in runs]),
+        list(dict.fromkeys(note for trace in runs for note in trace.notes)),
+    )
 
 
 def _stage(job: Job, number: int, label: str) -> Callable[[int, int, Image.Image], None]:

@@ -62,6 +62,8 @@ def build(pipeline: Pipeline, *, edit: Callable[..., Edited] = edit, kept: int =
                 explore.build()
         explore.open_by(explore.last, txt2img.worker.run, tabs)
         explore.open_by(txt2img.explore, txt2img.worker.run, tabs)
+        compare = txt2img.compare
+        explore.open_by(compare.explore, compare.both, tabs, images=(0, 1))
         explore.open_by(edited.explore, edited.worker.run, tabs, images=(0, 1))
         txt2img.load(blocks)
     blocks.queue()

@@ -50,6 +50,12 @@ class Job:
         """What later clicks ask about, once the work is done: its trace, and pictures with their words."""
         self.trace, self.words = trace, words
 
+    def keep_beside(self, trace: Trace, words: Sequence[tuple[Image.Image, str]]) -> str:
+        """Keep a further trace of the same visitor, with its pictures; its id."""
+        run = self._runs.start(self._run.owner)
+        self._runs.end(run, trace, words)
+        return run.name
+
     @property
     def folder(self) -> Path:
         """For the run's own files; it goes when the run goes."""

@@ -85,7 +85,15 @@ class Run:
     def _sigma(self, step: int) -> float | None:
         meta = self.trace.meta
         sigmas = (meta.sigmas_hires if self.key.pass_ == "hires" else meta.sigmas) or ()
-        return sigmas[step] if step < len(sigmas) else None
+        known = sigmas[step] if step < len(sigmas) else None
+        return self._sigmas.get(step) if known is None else known
+
+    @cached_property
+    def _sigmas(self) -> dict[int, float]:
+        """Of the maps, for recordings whose meta does not say."""
+        maps = (*self.trace.features, *self.trace.attention)
+        found = ((item.key.step, item.sigma) for item in maps)
+        return {step: sigma for step, sigma in found if step is not None and sigma is not None}
 
     def _word(
         self,

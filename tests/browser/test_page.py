@@ -360,10 +360,9 @@ def test_a_run_is_explored_by_keys_and_saved(page: Any) -> None:
     page.locator("#explore-run").click()
     frame = workspace(page, PROMPT)
     api.expect(frame.get_by_role("button", name="square").first).to_be_visible()
-    frame.locator("body").focus()
-    frame.locator("body").press("?")
+    frame.get_by_role("button", name="Keys").press("?")
     api.expect(frame.get_by_text("Next word").first).to_be_visible()
-    frame.get_by_text("Next word").first.press("Escape")
+    page.keyboard.press("Escape")
     api.expect(frame.get_by_text("Next word").first).not_to_be_visible()
     page.locator("#explore-save").click()
     link = page.locator("#explore-file a").first
