@@ -185,8 +185,8 @@ class EditTab(ABC):
 
     def _watched(self) -> dict[str, Any]:
         """The controls that decide what a result is, by name."""
-        pictures = {"Picture": self.uploaded, "Mask": self.mask.component}
-        counts = {name: self.out_of_date.counted(component) for name, component in pictures.items()}
+        counted = self.out_of_date.counted
+        counts = {"Picture": counted(self.uploaded.change), "Mask": counted(*self.mask.changed)}
         settings = [part for part in self.run_settings if part is not self.uploaded]
         return {**named([self.prompt]), **counts, **named([*settings, *self.panel.components])}
 

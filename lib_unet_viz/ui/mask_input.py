@@ -43,6 +43,14 @@ class MaskInput:
         self._problem = gr.HTML(visible=False)
         self.component = _canvas(name)
 
+    @property
+    def changed(self) -> list[Any]:
+        """The events that say so. A sketch of gradio 3 says `change` again and again while it is seen."""
+        canvas = self.component
+        if hasattr(canvas, "edit"):
+            return [canvas.edit, canvas.upload, canvas.clear]
+        return [canvas.change, *([canvas.input] if hasattr(canvas, "apply") else [])]  # strokes
+
     def connect(self, uploaded: Any, source: Any) -> None:
         """Let the button paint on the picture of one's own, else on what the last edit was made of."""
         self._on_picture.click(_put, [uploaded, source], [self.component, self._problem])

@@ -40,7 +40,7 @@ class OutOfDate:
     def __init__(self, again: str, name: str, *, what: str = "") -> None:
         self._again, self._what = again, what
         self._watched: dict[str, Any] = {}
-        self._pictures: dict[int, Any] = {}
+        self._pictures: dict[int, Sequence[Any]] = {}
         self.counts: list[Any] = []  # of pictures, in the order in which they were asked for
         self.made_with, self.note = gr.State(Made()), gr.HTML(visible=False, elem_id=f"{name}-out-of-date")
         self.outputs = [self.made_with, self.note]
@@ -49,16 +49,18 @@ class OutOfDate:
         """Mark the result when one of the controls, by name, is changed; pictures as `counted` gave them."""
         self._watched = dict(controls)
         for component in controls.values():
-            if id(component) in self._pictures:
-                changed = self._pictures[id(component)].change(_one_more, [component], [component], **CALM)
-                changed.then(self.mark, self.inputs, [self.note], **CALM)
-            else:
+            for changed in self._pictures.get(id(component), ()):
+                self.marked_after(changed(_one_more, [component], [component], **CALM))
+            if id(component) not in self._pictures:
                 ui.on_edit(component, self.mark, self.inputs, [self.note])
 
-    def counted(self, picture: Any) -> Any:
-        """A control that stands for a picture: how often it was changed, so that it need not travel."""
+    def counted(self, *changed: Any) -> Any:
+        """A control that stands for a picture: how often it was changed, so that it need not travel.
+
+        changed: the events of its component that say so.
+        """
         count = gr.State(0)
-        self._pictures[id(count)] = picture
+        self._pictures[id(count)] = changed
         self.counts.append(count)
         return count
 

@@ -150,7 +150,7 @@ class VXA:
         looked = [worker.run, self.prompt, *chosen]
         drawn = [self.result, self.status]
         stale = self.out_of_date
-        changes = stale.counted(self.image)
+        changes = stale.counted(self.image.change)
         questions = {PROMPT: self.prompt, INDICES: self.indices, OTHER: self.other}
         how = {"Picture": changes, "Layers": self.layer, "Timesteps": self.timesteps, "Noise seed": self.seed}
         stale.connect({**questions, **how})
