@@ -28,7 +28,7 @@ from lib_unet_viz.ui.runs import Runs  # noqa: E402
 from lib_unet_viz.workspace import page  # noqa: E402
 
 RECORD: Settings = worth_recording(StandIn())  # type: ignore[arg-type]
-CHOICE = (None, FIRST, FIRST, "", "")
+CHOICE = ("", FIRST, FIRST, "", "")
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ def test_dumps_are_opened_in_a_frame(tab: Explore, dump: Any) -> None:
 def test_a_run_and_what_is_chosen_of_it(tab: Explore) -> None:
     sources = kept(tab, recorded())
     text = framed(tab.show(sources, *CHOICE)[2])
-    some = framed(tab.show(sources, 0, "prompt", "before hires fix", "OUT01", "5")[2])
+    some = framed(tab.show(sources, "0", "prompt", "before hires fix", "OUT01", "5")[2])
     assert text.count('"kind"') == 7
     assert some.count('"kind"') == 1
 
@@ -95,10 +95,11 @@ def test_a_run_and_what_is_chosen_of_it(tab: Explore) -> None:
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ((3, FIRST, FIRST, "", ""), "no maps of image 3"),
-        ((None, "negative prompt", FIRST, "", ""), "no maps of half uncond"),
-        ((None, FIRST, "after hires fix", "", ""), "no maps of pass hires"),
-        ((None, FIRST, FIRST, "IN9x", ""), "^"),
+        (("3", FIRST, FIRST, "", ""), "no maps of image 3"),
+        (("", "negative prompt", FIRST, "", ""), "no maps of half uncond"),
+        (("", FIRST, "after hires fix", "", ""), "no maps of pass hires"),
+        (("", FIRST, FIRST, "IN9x", ""), "^"),
+        (("-1", FIRST, FIRST, "", ""), "is no image&#x27;s number"),
     ],
 )
 def test_what_is_not_there_is_said_and_what_is_open_stays(
@@ -116,12 +117,12 @@ def test_of_a_batch_any_image_is_opened_with_its_picture(tab: Explore) -> None:
     run = tab.runs.start("me")
     pictures = [(Image.new("RGB", (8, 8), color), f"image {at}") for at, color in enumerate(("red", "lime"))]
     tab.runs.end(run, trace, pictures)
-    for image, chosen in ((0, None), (0, 0), (1, 1)):
+    for image, chosen in ((0, ""), (0, "0"), (1, " 1")):
         names, [view] = tab._views([Source(run.name, batch=True)], (chosen, *CHOICE[1:]))
         assert (names, view.picture) == ([f"image {image}"], pictures[image][0])
     assert (
         "no maps of image 2; there are: 0, 1"
-        in tab.show([Source(run.name, batch=True)], 2, *CHOICE[1:])[1]["value"]
+        in tab.show([Source(run.name, batch=True)], "2", *CHOICE[1:])[1]["value"]
     )
 
 
@@ -169,7 +170,7 @@ def _check(kind: str, files: list[Path]) -> None:
 
 
 def test_nothing_half_made_is_left(tab: Explore) -> None:
-    *_, said = tab.write(kept(tab, recorded()), "", "Animations (GIF)", None, FIRST, FIRST, "", "1")
+    *_, said = tab.write(kept(tab, recorded()), "", "Animations (GIF)", "", FIRST, FIRST, "", "1")
     assert "several steps" in said["value"]
     assert list(tab.runs.folder.iterdir()) == []
 

@@ -99,7 +99,9 @@ class Explore:
 
     def _build_choice(self) -> None:
         with gr.Row():
-            image = gr.Number(None, label="Image", info=f"of a batch, from 0; blank: {FIRST}", precision=0)
+            image = gr.Textbox(
+                "", label="Image", info="of a batch, from 0; blank: the first", lines=1, max_lines=1
+            )
             half = gr.Dropdown([FIRST, *HALVES], value=FIRST, label="CFG branch")
             pass_ = gr.Dropdown([FIRST, *PASSES], value=FIRST, label="Pass")
             blocks = gr.Textbox("", label="Blocks", info=BLOCKS_HINT, lines=1, max_lines=1)
@@ -253,7 +255,10 @@ def read(choice: Sequence[Any]) -> tuple[Selection, Choice]:
     from lib_unet_viz.workspace.contents import Choice
 
     image, half, pass_, blocks, steps = choice
-    number = None if image is None or image == "" else int(image)
+    text = "" if image is None else str(image).strip()
+    if text and not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise ExploreError(f"{text[:40]!r} is no image's number; allowed: 0, 1, 2, … of the batch, or blank")
+    number = int(text) if text else None
     halves: Mapping[str, Any] = HALVES
     selection = Selection(number, halves.get(half), PASSES.get(pass_))
     return selection, Choice(blocks or "", steps or "")

@@ -364,7 +364,7 @@ def test_a_run_is_explored_by_keys_and_saved(page: Any) -> None:
     api.expect(frame.get_by_text("Next word").first).to_be_visible()
     page.keyboard.press("Escape")
     api.expect(frame.get_by_text("Next word").first).not_to_be_visible()
-    page.locator("#explore-save").click()
+    page.locator("#explore-save").click(timeout=LONG)
     link = page.locator("#explore-file a").first
     api.expect(link).to_be_visible(timeout=LONG)
     with page.expect_download() as download:
