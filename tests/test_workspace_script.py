@@ -1,4 +1,4 @@
-"""The workspace's script, before any browser runs it: its size, its messages, and that it makes no request."""
+"""The workspace's script, before any browser runs it: its size, its messages, that it makes no request."""
 
 from __future__ import annotations
 
