@@ -172,8 +172,10 @@
   class Painter {
     constructor() {
       this.canvas = element("canvas");
-      const gl = (this.gl = this.canvas.getContext("webgl2", { preserveDrawingBuffer: true, antialias: false }));
-      if (!gl) return;
+      const gl = this.canvas.getContext("webgl2", { preserveDrawingBuffer: true, antialias: false });
+      const about = gl && gl.getExtension("WEBGL_debug_renderer_info"), device = about && gl.getParameter(about.UNMASKED_RENDERER_WEBGL);
+      if (!gl || /swiftshader|llvmpipe|software|basic render/i.test(device)) return; // by a CPU, a canvas is quicker
+      this.gl = gl;
       const program = (this.program = gl.createProgram());
       for (const [kind, source] of [[gl.VERTEX_SHADER, "uv-vertex"], [gl.FRAGMENT_SHADER, "uv-fragment"]]) {
         const shader = gl.createShader(kind);
@@ -226,7 +228,7 @@
     }
   }
 
-  /* The same without WebGL2, or where a map is larger than a texture. */
+  /* The same without a GPU, or where a map is larger than a texture. */
   function painted(planes, grid, first, limits, table) {
     const { height, width } = planes, { zoom } = grid, [wide, high] = pitchOf(planes, grid);
     const canvas = canvasOf(...sizeOf(planes, grid)), context = canvas.getContext("2d");
@@ -295,7 +297,7 @@
   // Parts of the page -----------------------------------------------------------------------------------
   /* A labelled choice; set() fills it and hides it where there is nothing to choose. */
   function choice(label, changed) {
-    const select = element("select", { onchange: () => changed(select.value) });
+    const select = element("select", { "aria-label": label, onchange: () => changed(select.value) });
     const whole = element("label", { class: "uv-choice" }, element("span", {}, label), select);
     const set = (options, value) => {
       if (JSON.stringify(options) !== select.dataset.options) {
@@ -327,8 +329,7 @@
       this.border = element("input", { type: "range", max: 1000, class: "uv-border", "aria-label": text("swipe"),
         oninput: () => space.set({ border: this.border.value / 1000 }) });
       const notes = runs.flatMap((run) => run.notes.map((note) => element("li", {}, two ? `${run.name}: ${note}` : note)));
-      const summary = element("summary", {}, `${text("notes")} (${notes.length})`);
-      const list = notes.length > 0 && element("details", {}, summary, element("ul", {}, ...notes));
+      const summary = element("summary", {}, `${text("notes")} (${notes.length})`), list = notes.length > 0 && element("details", {}, summary, element("ul", {}, ...notes));
       this.whole = element("header", {}, box("runs", ...runs.map((run) => this.described(run, two)), list), box("tools",
         two && element("div", { class: "uv-modes", role: "group", "aria-label": text("compare") }, ...this.modes),
         button("◐", () => space.theme(), { "aria-label": text("theme"), title: text("theme") }),
@@ -842,8 +843,8 @@
     }
     key(event) {
       const { state, runs, sheet } = this, names = this.blocks.map(({ name }) => name), maps = this.mapsOf(state.block);
-      if (event.ctrlKey || event.metaKey || event.altKey || this.help.open || event.target.matches("select, input")) return;
-      if (event.key === " " && event.target.matches("button, summary")) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || this.help.open || event.target.matches("select")) return;
+      if (event.target.matches(event.key === " " ? "button, summary" : event.key.startsWith("Arrow") ? "input" : "none")) return;
       const step = (by) => this.set({ step: clamp(state.step + by, 0, Math.max(0, this.steps.length - 1)) });
       const turn = (by) => {
         if (names.length) this.choose(next(names, state.block, by));
