@@ -587,7 +587,7 @@
       choices.scale.set(SCALES.map((name) => [name, text(`scale${name}`)]), scale);
       choices.colours.select.disabled = !!of;
       const side = shown.length > 1 && state.mode === "Side" ? 2.05 : 1, tokens = map.axes.length > 3 && map.axes[1] === "token";
-      const matrix = tokens && each(map) <= 40, labelled = matrix && whole && side === 1, bounds = this.bounds(labelled, side);
+      const matrix = tokens && each(map) <= 40 && side === 1, labelled = matrix && whole, bounds = this.bounds(labelled, side);
       let grid = gridOf(all, planes, bounds, matrix ? each(map) : 0), part = Math.min(state.part, grid.parts - 1);
       choices.part.set(range(grid.parts).map((at) => [at, `${at + 1} / ${grid.parts}`]), part);
       let first = from + part * grid.count;
