@@ -18,8 +18,8 @@ HIRES = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "denoising
 WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown section": ({"featurs": {}}, ("featurs", "features", "attention", "heatmaps", "output")),
     "unknown name": ({"features": {"block": "M00"}}, ("block", "blocks", "steps", "halves")),
-    "wrong type": ({"features": {"blocks": 3}}, ("features.blocks", "3", "str")),
-    "wrong switch": ({"heatmaps": "yes"}, ("heatmaps", "yes", "bool")),
+    "wrong type": ({"features": {"blocks": 3}}, ("features.blocks", "3", "a text")),
+    "wrong switch": ({"heatmaps": "yes"}, ("heatmaps", "yes", "true or false")),
     "wrong choice": ({"attention": {"parts": ["QX"]}}, ("QX", "Q", "K", "QK", "VQK")),
     "wrong colour method": (
         {"features": {"color": {"method": "Red"}}},
