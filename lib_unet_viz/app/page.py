@@ -35,6 +35,7 @@ LINE = (
 )
 HOST = "127.0.0.1"
 LOOPBACK = (HOST, "localhost")
+MOST_UPLOAD = max(MOST_BYTES, MOST_DUMP)  # bytes
 EXAMPLE_SEEDS = (3, 8, 14, 21)
 
 
@@ -92,9 +93,7 @@ def serve(blocks: Any, *, host: str | None = None, port: int | None = None, brow
     start = blocks.launch
     guards = [] if host else [Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK, www_redirect=False)]
     options: dict[str, Any] = {"share": False, "show_error": True, "app_kwargs": {"middleware": guards}}
-    options |= ui.known(
-        start, **_looks(), max_file_size=max(MOST_BYTES, MOST_DUMP), ssr_mode=False, footer_links=[]
-    )
+    options |= ui.known(start, **_looks(), max_file_size=MOST_UPLOAD, ssr_mode=False, footer_links=[])
     options |= ui.known(start, show_api=False, show_tips=False)
     start(server_name=host or HOST, server_port=port, inbrowser=browser, **options)
 
