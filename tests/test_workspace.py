@@ -212,6 +212,14 @@ def test_of_two_runs_the_second_says_what_changed() -> None:
     assert runs[1]["measures"]["change"]["OUT01"][0] == pytest.approx(change, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"), [(("old", "new"), ["old", "new"]), (("trace", "trace"), ["A", "B"])]
+)
+def test_two_runs_of_one_name_are_told_apart(given: tuple[str, str], shown: list[str]) -> None:
+    found = Bundle.of([recorded(), recorded(seed=5)], names=given)
+    assert [each["name"] for each in found.manifest["runs"]] == shown
+
+
 def test_a_run_of_nothing_but_means_has_no_steps() -> None:
     trace = recorded()
     bare = Trace(meta=trace.meta)

@@ -10,7 +10,7 @@ from lib_unet_viz.cli import files, progress
 from lib_unet_viz.cli.commands import say
 from lib_unet_viz.workspace import exports
 from lib_unet_viz.workspace import page as pages
-from lib_unet_viz.workspace.bundle import NAMES, Bundle
+from lib_unet_viz.workspace.bundle import Bundle
 from lib_unet_viz.workspace.contents import Choice
 from lib_unet_viz.writing import replacing
 
@@ -47,6 +47,6 @@ def export(options: Namespace) -> None:
 
 
 def _names(paths: Sequence[Path]) -> Sequence[str]:
-    """What two runs are called: their files, or else their folders, or else A and B."""
+    """What two runs are called: by their files, or by their folders where those are named alike."""
     stems, folders = [path.stem for path in paths], [path.absolute().parent.name for path in paths]
-    return next((names for names in (stems, folders) if len(set(names)) == len(paths)), NAMES)
+    return stems if len(set(stems)) == len(paths) else folders

@@ -48,14 +48,15 @@ class Bundle:
     ) -> Bundle:
         """Of one trace, or of two to compare.
 
-        names: what the runs are called. selection: of which image, half, sub-prompt and pass. most: bytes of
-        numbers; maps for which there is no room are left out, which a note says. Raises BundleError for other
-        than one or two traces, MapLookupError for a selection that one of them does not hold, SpecError for a
-        choice that cannot be read.
+        names: what the runs are called; A and B where both are called the same. selection: of which image,
+        half, sub-prompt and pass. most: bytes of numbers; maps for which there is no room are left out, which
+        a note says. Raises BundleError for other than one or two traces, MapLookupError for a selection that
+        one of them does not hold, SpecError for a choice that cannot be read.
         """
         if len(traces) not in (1, 2):
             raise BundleError(f"{len(traces)} runs were given; the workspace shows one, or two to compare")
-        runs = [_viewed(name, trace, selection) for name, trace in zip(names, traces, strict=False)]
+        called = names if len(set(names)) == len(names) else NAMES
+        runs = [_viewed(name, trace, selection) for name, trace in zip(called, traces, strict=False)]
         chosen = [contents.parts(run.trace, choice) for run in runs]
         numbers = Numbers()
         described = [run.describe(numbers) for run in runs]
