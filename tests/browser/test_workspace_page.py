@@ -47,7 +47,7 @@ class Visit:
         given = {"viewport": {"width": 1400, "height": 900}, "locale": "en-US", **settings}
         self.context = browser.new_context(offline=True, **given)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(5_000)
+        self.page.set_default_timeout(30_000)
         self.asked: list[str] = []
         self.errors: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
