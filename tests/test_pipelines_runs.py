@@ -191,8 +191,11 @@ def test_a_compiled_unet_is_not_compiled_anew() -> None:
 
 
 def test_two_threads_on_one_pipeline_record_their_own_calls() -> None:
+    """Of texts that are encoded before, as two threads cannot use one tokenizer at the same time."""
+    prompts = ("red", "a circle")
     with built("Stable Diffusion") as made:
         together = Barrier(2)
+        texts = {prompt: made.pipe.encode_prompt([prompt], "cpu", 1, True) for prompt in prompts}
 
         def run(prompt: str, wait: Callable[[], object]) -> tuple[bytes, Trace]:
             def step(pipe: Any, index: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -202,12 +205,14 @@ def test_two_threads_on_one_pipeline_record_their_own_calls() -> None:
             attached = host.attach(made.pipe)
             with Recorder(attached.unet, features=Capture("M00"), calls=attached.calls) as trace:
                 wait()
-                pictures = called(made, prompt=[prompt], callback_on_step_end=step)
+                embeds, negative = texts[prompt]
+                read = {"prompt": None, "prompt_embeds": embeds, "negative_prompt_embeds": negative}
+                pictures = called(made, **read, callback_on_step_end=step)
             return pictures.tobytes(), trace
 
-        alone = [run(prompt, lambda: None) for prompt in ("red", "a circle")]
+        alone = [run(prompt, lambda: None) for prompt in prompts]
         with ThreadPoolExecutor(2) as threads:
-            both = list(threads.map(run, ("red", "a circle"), [together.wait] * 2))
+            both = list(threads.map(run, prompts, [together.wait] * 2))
     for (picture, trace), (expected, other) in zip(both, alone, strict=True):
         assert picture == expected
         assert [item.key for item in trace.features] == [item.key for item in other.features]
