@@ -287,10 +287,10 @@ class AttentionMaps(Maps[AttentionMap]):
     """The attention maps of a trace."""
 
 
-def _as_first(item: M) -> M:
-    """The same map, without a copy of its data, as that of image 0."""
+def as_image(item: M, image: int = 0) -> M:
+    """The same map, without a copy of its data, as that of another image."""
     found = copy.copy(item)
-    found.key = replace(item.key, image=0)
+    found.key = replace(item.key, image=image)
     return found
 
 
@@ -362,8 +362,8 @@ class Trace:
         chosen = self.only(Selection(first.image, first.half, first.pass_, first.sub))
         return replace(
             chosen,
-            features=FeatureMaps(map(_as_first, chosen.features)),
-            attention=AttentionMaps(map(_as_first, chosen.attention)),
+            features=FeatureMaps(map(as_image, chosen.features)),
+            attention=AttentionMaps(map(as_image, chosen.attention)),
             meta=self.meta_of(first.image),
         )
 

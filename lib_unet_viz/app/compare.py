@@ -17,7 +17,7 @@ from lib_unet_viz.drawing import difference, sweep
 from lib_unet_viz.notation.layer_prompt import LayerPrompt
 from lib_unet_viz.settings import AttentionSettings, DifferenceSettings, Half, Settings
 from lib_unet_viz.settings.entry import PAGE
-from lib_unet_viz.trace import AttentionMaps, FeatureMaps, Trace
+from lib_unet_viz.trace import AttentionMaps, FeatureMaps, Trace, as_image
 from lib_unet_viz.ui import components as ui
 from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.out_of_date import OutOfDate, named
@@ -218,12 +218,9 @@ class Compare:
 
 def _as_batch(*runs: Trace) -> Trace:
     """Runs as the images of one."""
-    for number, trace in enumerate(runs):
-        for item in (*trace.features, *trace.attention):
-            item.key = replace(item.key, image=number)
     return Trace(
-        FeatureMaps(item for trace in runs for item in trace.features),
-        AttentionMaps(item for trace in runs for item in trace.attention),
+        FeatureMaps(as_image(item, at) for at, trace in enumerate(runs) for item in trace.features),
+        AttentionMaps(as_image(item, at) for at, trace in enumerate(runs) for item in trace.attention),
         replace(runs[0].meta, images=[dict(trace.meta) for trace in runs]),
         list(dict.fromkeys(note for trace in runs for note in trace.notes)),
     )

@@ -219,14 +219,7 @@ class Txt2Img:
         return self._results(job, trace, asked)
 
     def _emptied(self) -> Updates:
-        sections = (
-            self.out_of_date,
-            self.words,
-            self.dump,
-            self.features,
-            self.attention,
-            self.attention_from,
-        )
+        sections = (self.words, self.dump, self.features, self.attention, self.attention_from)
         hidden = (self.explore, self.attention_from_section)
         found = {self.pictures: shown(True), **{part: shown(False) for part in hidden}}
         for section in (self.out_of_date, *sections):

@@ -279,9 +279,10 @@ def _described(meta: Meta, call: Call, unet: UNet) -> Meta:
     sigmas.extend([None] * (call.total - len(sigmas)))
     if 0 <= call.step < len(sigmas) and sigmas[call.step] is None:
         sigmas[call.step] = call.sigma
-    there = (meta.shapes if first else meta.shapes_hires) or {}
     size = list(call.size)
-    shapes = {name: list(block.shapes(call.size)[1]) for name, block in unet.blocks.items()} | dict(there)
+    shapes = (meta.shapes if first else meta.shapes_hires) or {
+        name: list(block.shapes(call.size)[1]) for name, block in unet.blocks.items()
+    }
     if first:
         return replace(meta, steps=call.total, size=size, sigmas=sigmas, shapes=shapes)
     return replace(meta, steps_hires=call.total, size_hires=size, sigmas_hires=sigmas, shapes_hires=shapes)

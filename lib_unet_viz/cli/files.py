@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from lib_unet_viz.capture.dump import load_trace
-from lib_unet_viz.drawing.naming import name
+from lib_unet_viz.drawing import naming
 from lib_unet_viz.drawing.render import Rendered, animation, by_step
 from lib_unet_viz.trace import Selection, Trace
 from lib_unet_viz.writing import is_utf8, staged
@@ -90,11 +89,8 @@ def animate(made: Sequence[tuple[Rendered, Path]], folder: Path, options: Namesp
     at = {rendered.key: path for rendered, path in made}
     for group in by_step(rendered for rendered, _ in made):
         if len(group) > 1:
-            stem = re.sub(r"-step\d+", "", name(group[0].key))
-            animation(
-                [_opened(at[item.key]) for item in group],
-                folder / f"{stem}.{'gif' if options.gif else 'webp'}",
-            )
+            path = folder / f"{naming.over_steps(group[0].key)}.{'gif' if options.gif else 'webp'}"
+            animation([_opened(at[item.key]) for item in group], path)
 
 
 def _opened(path: Path) -> Image.Image:

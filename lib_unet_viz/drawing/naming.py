@@ -33,6 +33,11 @@ def name(key: Key) -> str:
     return plain("-".join(part for part in parts if part))
 
 
+def over_steps(key: Key) -> str:
+    """A file name without suffix for a map at all of its steps."""
+    return re.sub(r"-step\d+", "", name(key))
+
+
 def word(number: int, text: str) -> str:
     """A word's file name without suffix: its place in the prompt, then its letters."""
     letters = _short(re.sub(r"[^\w#]+", "", text))

@@ -30,7 +30,7 @@ class LastRuns:
 
     def __init__(self) -> None:
         self.runs = Runs(MOST)
-        self._last: dict[str, str] = {}  # a run's id, or why there is none, by owner
+        self._last: dict[str, str | NotKeptError] = {}  # a run's id, or why there is none, by owner
 
     def keep(self, user: str | None, trace: Trace, pictures: Sequence[Image.Image]) -> None:
         """In place of the run before. pictures: of each image."""
@@ -41,10 +41,10 @@ class LastRuns:
         except NotKeptError:
             return
         if trace.nbytes > MOST:
-            self._last[owner] = (
-                f"The last run's maps take {trace.nbytes / 1e6:,.0f} MB; up to {MOST / 1e6:,.0f} "
+            self._last[owner] = NotKeptError(
+                f"The last run's maps take {trace.nbytes / 1e6:,.0f} MB; up to {MOST / 1e6:,.0f} MB are "
+                "kept. Record fewer blocks or steps, or open a dump."
             )
-            self._last[owner] += "MB are kept. Record fewer blocks or steps, or open a dump."
             return
         run = self.runs.start(owner)
         self.runs.end(run, trace, [(picture, f"image {at}") for at, picture in enumerate(pictures)])
@@ -53,8 +53,8 @@ class LastRuns:
     def last(self, user: str | None) -> str:
         """The id of a visitor's run; blank where there was none. Raises NotKeptError."""
         found = self._last.get(owner_of(user), "")
-        if " " in found:
-            raise NotKeptError(found)
+        if isinstance(found, NotKeptError):
+            raise NotKeptError(str(found))
         return found
 
 

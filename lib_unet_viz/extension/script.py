@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 TITLE = "U-Net Viz"
 ALWAYS_ON_TITLE = f"{TITLE} (always on)"
 # Components of the webui, by the ends of their ids.
-AROUND = (
-    *("prompt", "neg_prompt", "steps", "width", "height", "cfg_scale", "seed", "sampling"),
-    "generate",
-)
+AROUND = ("prompt", "neg_prompt", "steps", "width", "height", "cfg_scale", "seed", "sampling", "generate")
 APART = "sheets are not shown, as the chosen script counts its pictures; they are saved, if pictures are"
 
 

@@ -213,31 +213,26 @@ class Explore:
             beside.write_text(text, encoding="utf-8")
         return [path]
 
-    def _arrays(
+    def _files(
         self, sources: Sequence[Source], choice: Sequence[Any], folder: Path, *, ending: str
     ) -> list[Path]:
+        """Arrays by their ending; of others a zip of sheets, or of their animations."""
         from lib_unet_viz.workspace import exports
 
         found = self._chosen(sources, choice)
-        return [exports.save_arrays(trace, folder / f"{name}{ending}") for name, trace in found]
-
-    def _pictures(
-        self, sources: Sequence[Source], choice: Sequence[Any], folder: Path, *, ending: str
-    ) -> list[Path]:
-        from lib_unet_viz.workspace import exports
-
-        found = self._chosen(sources, choice)
+        if ending in exports.KINDS:
+            return [exports.save_arrays(trace, folder / f"{name}{ending}") for name, trace in found]
         return [exports.save_sheets(trace, folder / f"{name}.zip", ending) for name, trace in found]
 
 
 # How what is open can be saved.
 KINDS: Mapping[str, Callable[[Explore, Sequence[Source], Sequence[Any], Path], list[Path]]] = {
     "Page (HTML)": Explore._page,
-    "Arrays (.npz)": partial(Explore._arrays, ending=".npz"),
-    "Arrays (.safetensors)": partial(Explore._arrays, ending=".safetensors"),
-    "Sheets (PNG)": partial(Explore._pictures, ending=".png"),
-    "Animations (WebP)": partial(Explore._pictures, ending=".webp"),
-    "Animations (GIF)": partial(Explore._pictures, ending=".gif"),
+    "Arrays (.npz)": partial(Explore._files, ending=".npz"),
+    "Arrays (.safetensors)": partial(Explore._files, ending=".safetensors"),
+    "Sheets (PNG)": partial(Explore._files, ending=".png"),
+    "Animations (WebP)": partial(Explore._files, ending=".webp"),
+    "Animations (GIF)": partial(Explore._files, ending=".gif"),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,10 +89,10 @@ def save_sheets(trace: Trace, path: Path, ending: str) -> Path:
 
 def _drawn(group: Sequence[Rendered], folder: Path, ending: str) -> Path:
     """A sheet, or an animation of several."""
-    name = naming.name(group[0].key)
+    key = group[0].key
     if ending == ".png":
-        return save_png(group[0].image, folder / f"{name}.png")
-    return animation([each.image for each in group], folder / f"{re.sub(r'-step[0-9]+', '', name)}{ending}")
+        return save_png(group[0].image, folder / f"{naming.name(key)}.png")
+    return animation([each.image for each in group], folder / f"{naming.over_steps(key)}{ending}")
 
 
 def _tokens(item: Any) -> list[int] | None:
