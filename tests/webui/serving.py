@@ -100,6 +100,13 @@ class Webui:
             with error:
                 return error.code, _decoded(error.read())
 
+    def loaded(self, seconds: float = 120) -> None:
+        """Wait for the first checkpoint, which the webui loads while it already answers."""
+        end = time.monotonic() + seconds
+        while "No checkpoint is loaded yet" in str(self.request("GET", "/unet-viz/v1/layers")[1]):
+            assert time.monotonic() < end, "no checkpoint was loaded"
+            time.sleep(0.5)
+
     def get(self, path: str) -> Any:
         status, answer = self.request("GET", path)
         assert status == 200, answer

@@ -45,6 +45,7 @@ def place(request: pytest.FixtureRequest, started: Any) -> Place:
     precision, family = request.param
     webui = started(*PRECISIONS[precision], also=make, sd_checkpoints_limit=len(FAMILIES) + 2)
     webui.options(sd_model_checkpoint=family.checkpoint)
+    webui.loaded()
     found = Place(webui, family, precision)
     assert found.layers["model"] == family.checkpoint
     return found
