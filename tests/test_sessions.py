@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,11 @@ from lib_unet_viz.ui.runs import GoneError, Run, Runs  # noqa: E402
 # gradio leaves event loops and their sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore")
 VISITORS, STEPS = 8, 4
+# Events of the page: sheets, words, dumps, what attends, Edit, VXA and Explore.
+CLICKS = (
+    *("show_15", "show_43", "show_46", "show_50", "fill", "redraw", "write", "mark", "generate_1", "cancel"),
+    *("show_alignment", "_put", "cancel_2", "redraw_1", "type_indices", "untick", "show_66", "opened_1"),
+)
 
 
 class Paused(StandIn):
@@ -52,12 +58,18 @@ def model() -> Paused:
 
 
 @pytest.fixture(scope="module")
-def address(model: Paused) -> Iterator[str]:
+def page(model: Paused) -> Iterator[Any]:
     pytest.importorskip("gradio_client", minversion="1.0", reason="gradio 3 names no functions for clients")
     page = build(model, edit=edit)  # type: ignore[arg-type]
-    _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
-    yield url
+    page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+    yield page
     page.close()
+
+
+@pytest.fixture
+def address(page: Any) -> str:
+    url: str = page.local_url
+    return url
 
 
 def visitor(address: str) -> Any:
@@ -132,6 +144,36 @@ def test_a_visitor_cancels_an_own_run(address: str, model: Paused) -> None:
         model.going.set()
     assert "Cancelled" in job.result(60)[0]
     assert "Done. Seed 5 " in generate(other, "a hat", 5)
+
+
+def test_the_same_clicks_again_make_the_server_remember_no_more(
+    page: Any, address: str, tmp_path: Path
+) -> None:
+    Image.effect_noise((64, 64), 80).save(tmp_path / "photo.png")
+    given = {
+        "prompt": "a (~: M00: red :~) hat",
+        "edit-prompt": "a red circle",
+        "edits": "red -> blue",
+        "vxa-prompt": "a red circle",
+        "vxa-upload": client.handle_file(str(tmp_path / "photo.png")),
+    }
+    who = visitor(address)
+    parts = {part["id"]: part for part in who.config["components"]}
+
+    def press(name: str) -> str:
+        """What an event says with what the components hold at first, or are given here."""
+        event = next(each for each in who.config["dependencies"] if each["api_name"] == name)
+        asked = [parts[number] for number in event["inputs"] if not parts[number].get("skip_api")]
+        values = [given.get(part["props"].get("elem_id"), part["props"].get("value")) for part in asked]
+        return str(who.predict(*values, fn_index=event["id"]))
+
+    for _ in range(2):
+        for name in ("generate", "run_both", "run_edit", "visualize"):
+            assert "uv-problem" not in press(name), name
+        for name in CLICKS:
+            press(name)
+    session = page.state_holder.session_data[who.session_hash]
+    assert session.blocks_config.blocks.keys() == page.blocks.keys()
 
 
 # What is dropped.

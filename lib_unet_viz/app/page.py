@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
+from gradio.blocks import Block
 from PIL import Image
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -44,6 +46,7 @@ def build(pipeline: Pipeline, *, edit: Callable[..., Edited] = edit, kept: int =
 
     edit: how the model edits a picture. kept: bytes of finished runs that it remembers.
     """
+    _remember_once()
     runs = Runs(kept)
     style = ui.known(gr.Blocks, **_looks())
     cache = ui.known(gr.Blocks, delete_cache=(3600, 3600))
@@ -96,6 +99,27 @@ def serve(blocks: Any, *, host: str | None = None, port: int | None = None, brow
     options |= ui.known(start, **_looks(), max_file_size=MOST_UPLOAD, ssr_mode=False, footer_links=[])
     options |= ui.known(start, show_api=False, show_tips=False)
     start(server_name=host or HOST, server_port=port, inbrowser=browser, **options)
+
+
+@cache
+def _remember_once() -> None:
+    """Let gradio remember each component of a visit once.
+
+    What an update changes gets a new number in gradio 6, under which the visit remembers it beside the first
+    one as soon as its value is used (gradio/blocks.py, `postprocess_data`): the server grew with each click.
+    """
+    try:
+        from gradio import state_holder
+    except ImportError:  # gradio 3 remembers no components
+        return
+
+    class Visit(state_holder.SessionState):
+        def __setitem__(self, key: int, value: Any) -> None:
+            if isinstance(value, Block):
+                value._id = key
+            super().__setitem__(key, value)
+
+    state_holder.SessionState = Visit  # type: ignore[misc]
 
 
 def _examples() -> list[tuple[Image.Image, str]]:
