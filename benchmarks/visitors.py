@@ -184,7 +184,9 @@ class Caller:
     """A client of the routes. known: answers by request, as they are alone."""
 
     def __init__(self, url: str, known: dict[str, bytes], picture: Path) -> None:
-        self.client = httpx.Client(base_url=f"{url}/unet-viz/v1", timeout=PATIENCE)
+        # The server ends connections that were idle for 5 seconds; a request must not meet that.
+        limits = httpx.Limits(keepalive_expiry=2.0)
+        self.client = httpx.Client(base_url=f"{url}/unet-viz/v1", timeout=PATIENCE, limits=limits)
         self.known = known
         self.image = base64.b64encode(picture.read_bytes()).decode()
 
