@@ -50,6 +50,7 @@ def test_what_is_foreseen_is_within_a_factor_of_what_was_measured(foreseen: floa
     assert overhead.badly_foreseen(row) == badly
 
 
+@pytest.mark.heavy
 def test_a_call_of_each_kind_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = of_narrow(monkeypatch, overhead, tmp_path, "--only", "as by default", "--calls", "2", "--bound")
     [row] = found["rows"].values()

@@ -274,6 +274,7 @@ def test_diff_of_two_dumps(
     assert (out / "OUT11-features-step001.png").read_bytes() != signed
 
 
+@pytest.mark.heavy
 def test_a_sweep_can_be_gone_on_with(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "out"
     made = ["--steps", "1", "--size", "64", "--model", model]

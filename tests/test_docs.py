@@ -82,7 +82,7 @@ def test_the_python_of_the_library_runs() -> None:
     assert [picture.size for picture in (names["source"], names["target"])] == [(128, 128)] * 2
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_host_of_writing_a_host_runs_and_is_short() -> None:
     pytest.importorskip("diffusers")
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline

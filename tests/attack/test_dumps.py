@@ -139,7 +139,15 @@ def test_what_steers_a_terminal_is_shown_as_its_code(
             assert not [line for line in said.splitlines() if line.startswith("note  all")]
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 200_000), (1, 200_000, 1), (200_000, 1, 1), (40_000, 60, 60)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 1, 200_000),
+        (1, 200_000, 1),
+        pytest.param((200_000, 1, 1), marks=pytest.mark.heavy),
+        pytest.param((40_000, 60, 60), marks=pytest.mark.heavy),
+    ],
+)
 def test_what_would_take_gigabytes_to_draw_is_refused_or_small(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: tuple[int, int, int]
 ) -> None:
