@@ -53,9 +53,9 @@ def place(request: pytest.FixtureRequest, started: Any) -> Place:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left(place: Place) -> Any:
-    before = place.webui.hooks()["hooks"]
+    before = place.webui.hooks()["unet"]
     yield
-    assert place.webui.hooks()["hooks"] == before
+    assert place.webui.hooks()["unet"] == before
 
 
 @pytest.fixture
