@@ -20,7 +20,7 @@ from standin import StandIn, edit  # noqa: E402
 from lib_unet_viz.app.page import build  # noqa: E402
 from lib_unet_viz.capture.dump import load_trace  # noqa: E402
 from lib_unet_viz.trace import FeatureMap, FeatureMaps, Key, Trace  # noqa: E402
-from lib_unet_viz.ui.runs import GoneError, Run, Runs  # noqa: E402
+from lib_unet_viz.ui.runs import MAP, GoneError, Run, Runs  # noqa: E402
 
 # gradio leaves event loops and their sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -180,11 +180,12 @@ def test_the_same_clicks_again_make_the_server_remember_no_more(
 
 
 def trace(nbytes: int) -> Trace:
-    item = FeatureMap(Key("M00", "features"), torch.zeros(nbytes, 1, 1, dtype=torch.uint8))
+    """One map, which takes so much with all that belongs to it."""
+    item = FeatureMap(Key("M00", "features"), torch.zeros(nbytes - MAP, 1, 1, dtype=torch.uint8))
     return Trace(features=FeatureMaps([item]), picture=None)
 
 
-def finished(runs: Runs, owner: str, nbytes: int = 100) -> Run:
+def finished(runs: Runs, owner: str, nbytes: int = 10_000) -> Run:
     run = runs.start(owner)
     runs.end(run, trace(nbytes))
     return run
@@ -201,16 +202,16 @@ def there(runs: Runs, *asked: Run) -> list[bool]:
 
 
 def test_the_oldest_of_who_has_most_is_dropped() -> None:
-    runs = Runs(kept=400)
+    runs = Runs(kept=40_000)
     mine = finished(runs, "me")
     others = [finished(runs, "another") for _ in range(6)]
     assert there(runs, mine, *others) == [True, False, False, False, True, True, True]
-    (large,) = [finished(runs, "third", 1000)]  # the latest stays, however large
+    (large,) = [finished(runs, "third", 100_000)]  # the latest stays, however large
     assert there(runs, mine, large) == [False, True]
 
 
 def test_what_runs_is_never_dropped_and_what_failed_never_counts() -> None:
-    runs = Runs(kept=250)
+    runs = Runs(kept=25_000)
     running = runs.start("me")
     kept = [finished(runs, "another") for _ in range(2)]
     for _ in range(50):
@@ -221,19 +222,19 @@ def test_what_runs_is_never_dropped_and_what_failed_never_counts() -> None:
     assert not running.cancelled
     runs.cancel(running.name)
     assert running.cancelled
-    runs.end(running, trace(100))
+    runs.end(running, trace(10_000))
     assert there(runs, running) == [True]
 
 
 def test_pictures_count_and_files_go_with_their_run() -> None:
     runs = Runs(kept=3 * 64 * 64)
     run = runs.start("me")
-    runs.end(run, trace(10), [(Image.new("RGB", (64, 64)), "hat")])
+    runs.end(run, trace(3_000), [(Image.new("RGB", (64, 64)), "hat")])
     file = runs.folder / run.name / "dump"
     file.parent.mkdir()
     file.write_bytes(b"1")
-    assert run.nbytes == 10 + 3 * 64 * 64
-    finished(runs, "me", 10)
+    assert run.nbytes == 3_000 + 3 * 64 * 64
+    finished(runs, "me", 3_000)
     assert not file.parent.exists()
     with pytest.raises(GoneError, match="keeps 0 MB"):
         runs.words(run.name)

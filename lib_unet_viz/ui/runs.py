@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lib_unet_viz.trace import Trace
 
 KEPT = 2_000_000_000  # bytes of finished runs
+MAP = 2_000  # bytes that a map takes in memory beside its numbers
 
 
 class GoneError(ValueError):
@@ -45,11 +46,13 @@ class Run:
 
     @property
     def nbytes(self) -> int:
-        """Of its maps and pictures."""
+        """Of its maps and pictures, as they are in memory."""
         pictures = [image for image, _ in self.words]
         if self.trace is not None and self.trace.picture is not None:
             pictures.append(self.trace.picture)
-        maps = 0 if self.trace is None else self.trace.nbytes
+        maps = 0
+        if self.trace is not None:
+            maps = self.trace.nbytes + MAP * (len(self.trace.features) + len(self.trace.attention))
         return maps + sum(image.width * image.height * len(image.getbands()) for image in pictures)
 
 
