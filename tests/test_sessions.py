@@ -157,7 +157,9 @@ def test_the_same_clicks_again_make_the_server_remember_no_more(
     who = visitor(address)
     parts = {part["id"]: part for part in who.config["components"]}
 
-    events = {}  # one of each handler, but for those to which a client cannot say where it clicked
+    events: dict[
+        str, Any
+    ] = {}  # one of each handler, but for those to which a client cannot say where it clicked
     for event in who.config["dependencies"]:
         handler = re.sub(r"_\d+$", "", str(event["api_name"] or ""))
         if handler not in ("", "load_example") and all(what != "select" for _, what in event["targets"]):
