@@ -48,6 +48,14 @@ def _seen(scene: ThingScene) -> dict[str, judges.Seen]:
     }
 
 
+def test_the_autoencoder_is_judged_on_drawn_things() -> None:
+    model = Pipeline.load()
+    found = score_things.autoencoded(model, count=3, seed=SEED)
+    assert 10 < found["things_psnr_db"] < found["psnr_db"] < 40
+    model.pipe.vae.decoder.conv_out.weight.data.zero_()
+    assert score_things.autoencoded(model, count=3, seed=SEED)["psnr_db"] < found["psnr_db"] - 3
+
+
 @pytest.mark.parametrize("case", score_things.CASES)
 def test_held_out_captions_name_what_is_asked_and_are_a_function_of_the_seed(case: str) -> None:
     found = score_things.held_out(case, count=20, seed=SEED)

@@ -172,5 +172,6 @@ def test_the_two_worlds_come_as_one_stream() -> None:
     for each in drawn:
         assert each.picture.shape == (SIZE, SIZE, 3)
         assert each.foreground.any()
+        assert each.nouns.max() < len(worlds.NOUNS)
         assert len(each.captions) == worlds.CAPTIONS
     assert any(a.captions != b.captions for a, b in pairwise(drawn))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
-from lib_unet_viz.demo import dataset, model, tokenizer, train_autoencoder, train_unet
-from lib_unet_viz.demo.scenes import SIZE
+from lib_unet_viz.demo import dataset, model, tokenizer, train_autoencoder, train_unet, worlds
+from lib_unet_viz.demo.scenes import SHAPES, SIZE
 from lib_unet_viz.demo.things import scorer
 from lib_unet_viz.demo.things.captions import vocabulary
 from lib_unet_viz.demo.things.catalog import THINGS
 from lib_unet_viz.demo.things.scenes import draw_scene
+from lib_unet_viz.hosts.diffusers import load_demo
 
 pytestmark = pytest.mark.heavy
 
@@ -74,6 +76,12 @@ def test_scenes_of_both_worlds_are_encoded_once_with_their_captions(tmp_path: Pa
     assert data.foreground.shape == (dataset.CHUNK, 1, side, side)
     assert 0 <= data.foreground.min() < data.foreground.max() <= 1
     assert len(data.captions) == dataset.CHUNK
+    assert data.nouns.shape == (dataset.CHUNK, side, side)
+    for captions, nouns in zip(data.captions, data.nouns, strict=True):
+        shown = {worlds.NOUNS[number] for number in nouns.unique()} - {""}
+        assert shown
+        if shown <= set(SHAPES):
+            assert all(noun in captions[0] for noun in shown)
     texts = " ".join(captions[0] for captions in data.captions)
     assert any(shape in texts for shape in ("circle", "square", "triangle", "star", "ring", "cross"))
     assert any(name in texts for name in THINGS)
@@ -92,6 +100,28 @@ def test_the_autoencoder_learns_its_decoder_alone(tmp_path: Path) -> None:
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], state["vae"][name])}
     assert changed == {"decoder", "post_quant_conv"}
     assert state["step"] > 0
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_unet_learns_and_goes_on_where_it_stopped(tmp_path: Path, words: Path, processes: int) -> None:
+    shutil.copytree(words, tmp_path / "tokenizer")
+    dataset.encode(train_autoencoder.bundled_autoencoder(), tmp_path, count=dataset.CHUNK, device="cpu")
+    steps, spent = [0], 0.0
+    for _ in range(2):
+        train_unet.train(tmp_path, minutes=spent + 0.2, device="cpu", processes=processes, bundled=True)
+        state = torch.load(tmp_path / "unet.pt", weights_only=True)
+        steps, spent = [*steps, state["step"]], state["seconds"] / 60
+    assert 0 < steps[1] < steps[2]
+    start = load_demo().unet.state_dict()
+    learned = {name.removeprefix("unet."): value for name, value in state["network"].items()}
+    assert all(not torch.equal(learned[name], value) for name, value in start.items())
+    assert all(value.isfinite().all() for value in state["network"].values())
+
+
+def test_the_noun_that_fills_most_of_a_latent_position() -> None:
+    nouns = np.zeros((16, 16), dtype=np.uint8)
+    nouns[:8, :5], nouns[8:, 8:11], nouns[8:, 11:] = 7, 3, 9
+    assert dataset._most(nouns).tolist() == [[7, 0], [0, 9]]
 
 
 def test_a_judges_truth_marks_the_middles_of_things() -> None:

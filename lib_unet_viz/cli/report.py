@@ -111,7 +111,15 @@ def scores(found: Mapping[str, Any], *, count: int) -> str:
         "",
     )
     of_things = [thing_maps(found["maps"])] if "things" in found["maps"] else []
-    return "\n\n".join([_columns([head, *drawn]), maps(found["maps"]), *of_things])
+    decoded = [autoencoded(found["autoencoder"])] if "autoencoder" in found else []
+    return "\n\n".join([_columns([head, *drawn]), *decoded, maps(found["maps"]), *of_things])
+
+
+def autoencoded(found: Mapping[str, float]) -> str:
+    """What encoding and decoding leave of drawn scenes of things."""
+    rows = [("whole pictures", "psnr_db"), ("the pixels of things", "things_psnr_db")]
+    head = ("drawn scenes, encoded and decoded", "PSNR")
+    return _columns([head, *((name, _decibel(found[key])) for name, key in rows)])
 
 
 def maps(found: Mapping[str, Any]) -> str:

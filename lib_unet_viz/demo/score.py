@@ -31,7 +31,8 @@ def score(
     things.
 
     Keys: pictures: scorer_on_drawn, one_object, two_objects of shapes; things_scorer_on_drawn and what
-    `score_things.pictures` says of things; maps: as `score_maps.maps` and `score_thing_maps.maps` say.
+    `score_things.pictures` says of things; maps: as `score_maps.maps` and `score_thing_maps.maps` say. With a
+    judge of things, autoencoder: as `score_things.autoencoded` says.
     """
     model, share = model or Pipeline.load(), 0.5 if of_things else 1.0
     found = _shapes(model, seed=seed, count=count, progress=_scaled(progress, 0.0, share))
@@ -39,6 +40,7 @@ def score(
         fewer, report = max(1, count // 2), _scaled(progress, share, share)
         things = _things(model, of_things, seed=seed, count=fewer, progress=report)
         found = {name: {**part, **things[name]} for name, part in found.items()}
+        found["autoencoder"] = score_things.autoencoded(model, count=fewer, seed=seed)
     return found
 
 
