@@ -45,6 +45,13 @@ from lib_unet_viz.unet import UNet
 WIDTH, CONTEXT, CHUNK = 32, 16, 77
 
 
+def loaded(model: Any) -> tuple[Callable[[], Any], Any]:
+    """What the page's tabs want of a model that is there."""
+    from lib_unet_viz.app.facts import Facts
+
+    return lambda: model, Facts.of(model)
+
+
 class Attention(nn.Module):
     """Attention with the four linear layers and the names that Stable Diffusion's has."""
 

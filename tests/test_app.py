@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import re
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ import pytest
 gr = pytest.importorskip("gradio")
 
 from PIL import Image  # noqa: E402
-from standin import StandIn  # noqa: E402
+from standin import StandIn, loaded  # noqa: E402
 
-from lib_unet_viz.app.page import build  # noqa: E402
+from lib_unet_viz.app.facts import BUNDLED, Facts  # noqa: E402
+from lib_unet_viz.app.page import _once, build, build_for  # noqa: E402
 from lib_unet_viz.app.txt2img import Txt2Img  # noqa: E402
 from lib_unet_viz.capture.dump import load_trace  # noqa: E402
 from lib_unet_viz.drawing.look import ALL_LAYERS, layer_choices  # noqa: E402
 from lib_unet_viz.extension import panel  # noqa: E402
+from lib_unet_viz.hosts.diffusers.pipeline import Pipeline  # noqa: E402
 from lib_unet_viz.maps.words import word_maps  # noqa: E402
 from lib_unet_viz.notation.specs import SpecError  # noqa: E402
 from lib_unet_viz.settings import AttentionSettings, FeatureSettings, Settings  # noqa: E402
@@ -50,7 +54,7 @@ def pipeline() -> Any:
 
 @pytest.fixture(scope="module")
 def txt2img(pipeline: Any) -> Txt2Img:
-    tab = Txt2Img(pipeline, Runs())
+    tab = Txt2Img(*loaded(pipeline), Runs())
     with gr.Blocks(analytics_enabled=False):
         tab.build()
     return tab
@@ -84,6 +88,33 @@ def test_the_page_builds(pipeline: Any) -> None:
     labels = {component["props"].get("label") for component in blocks.get_config_file()["components"]}
     wanted = {"Prompt", "Steps", "CFG scale", "Seed", "Indices of token", "Cross-attention layer"}
     assert wanted <= labels
+
+
+def test_the_page_is_built_without_waiting_for_its_model(pipeline: Any) -> None:
+    def never() -> Any:
+        raise AssertionError("the page asked for its model")
+
+    waiting = build_for(never, Facts.of(pipeline)).get_config_file()
+    there = build(pipeline).get_config_file()
+    assert [part["type"] for part in waiting["components"]] == [part["type"] for part in there["components"]]
+
+
+def test_what_is_known_of_the_bundled_model_is_true_of_it() -> None:
+    assert Facts.of(Pipeline.load()) == BUNDLED
+
+
+def test_a_model_is_loaded_once_however_many_wait_for_it() -> None:
+    made: list[object] = []
+
+    def load() -> Any:
+        time.sleep(0.05)
+        made.append(object())
+        return made[-1]
+
+    once = _once(load)
+    with ThreadPoolExecutor(4) as pool:
+        found = [future.result() for future in [pool.submit(once) for _ in range(4)]]
+    assert found == made * 4
 
 
 def test_a_panel_says_the_defaults_as_they_are() -> None:
@@ -247,7 +278,7 @@ def test_the_dump_can_be_read_again(txt2img: Txt2Img) -> None:
 
 
 def test_a_forgotten_run_is_said(pipeline: Any) -> None:
-    tab = Txt2Img(pipeline, Runs(kept=1))
+    tab = Txt2Img(*loaded(pipeline), Runs(kept=1))
     with gr.Blocks(analytics_enabled=False):
         tab.build()
     first = run(tab)[-1][tab.worker.run]

@@ -87,7 +87,7 @@ SOURCE = "a red circle and a blue square"
 
 @pytest.fixture(scope="module")
 def tab() -> Edit:
-    made = Edit(standin.StandIn(), Runs(), draw=standin.edit)  # type: ignore[arg-type]
+    made = Edit(*standin.loaded(standin.StandIn()), Runs(), draw=standin.edit)
     with gr.Blocks(analytics_enabled=False):
         made.build()
     return made
@@ -244,7 +244,7 @@ def test_cancelling_ends_the_run(tab: Edit) -> None:
 
 
 def test_a_picture_of_ones_own_is_edited_and_its_reconstruction_judged(tiny_pipe: Any) -> None:
-    own = Edit(Pipeline(tiny_pipe, "tiny"), Runs(), draw=edit)
+    own = Edit(*standin.loaded(Pipeline(tiny_pipe, "tiny")), Runs(), draw=edit)
     with gr.Blocks(analytics_enabled=False):
         own.build()
     picture = Image.new("RGBA", (200, 100), (200, 30, 30, 255))

@@ -15,11 +15,11 @@ gr = pytest.importorskip("gradio")
 
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
-from standin import StandIn, edit  # noqa: E402
+from standin import StandIn, edit, loaded  # noqa: E402
 from test_workspace import SHELL, recorded  # noqa: E402
 
 from lib_unet_viz.app.edit_tab import Edit  # noqa: E402
-from lib_unet_viz.app.txt2img import recorded as worth_recording  # noqa: E402
+from lib_unet_viz.app.facts import recorded as worth_recording  # noqa: E402
 from lib_unet_viz.capture.dump import load_trace, save_trace  # noqa: E402
 from lib_unet_viz.settings import EditSettings, Settings  # noqa: E402
 from lib_unet_viz.ui import explore_tab  # noqa: E402
@@ -195,8 +195,8 @@ def test_the_last_run_is_the_visitors(dump: Any) -> None:
 
 
 def test_an_edit_is_recorded_before_and_after() -> None:
-    model, runs = StandIn(), Runs()
-    made = Edit(model, runs, draw=edit, recorded=RECORD)  # type: ignore[arg-type]
+    runs = Runs()
+    made = Edit(*loaded(StandIn()), runs, draw=edit)
     explore = Explore(runs)
     with gr.Blocks():
         made.build()

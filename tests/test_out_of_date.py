@@ -46,7 +46,7 @@ def model() -> Any:
 
 @pytest.fixture(scope="module")
 def edit_tab(model: Any) -> tuple[Edit, Any]:
-    tab = Edit(model, Runs(), draw=standin.edit)
+    tab = Edit(*standin.loaded(model), Runs(), draw=standin.edit)
     with gr.Blocks(analytics_enabled=False) as blocks:
         tab.build()
     return tab, blocks
@@ -54,7 +54,7 @@ def edit_tab(model: Any) -> tuple[Edit, Any]:
 
 @pytest.fixture(scope="module")
 def txt2img_tab(model: Any) -> tuple[Txt2Img, Any]:
-    tab = Txt2Img(model, Runs())
+    tab = Txt2Img(*standin.loaded(model), Runs())
     with gr.Blocks(analytics_enabled=False) as blocks:
         tab.build()
     return tab, blocks

@@ -29,6 +29,7 @@ from lib_unet_viz.ui.working import Job, Updates, Worker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lib_unet_viz.app.facts import Facts
     from lib_unet_viz.drawing.render import Rendered
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
@@ -63,8 +64,8 @@ class WordSweep:
 class Compare:
     """Components and handlers of the section."""
 
-    def __init__(self, pipeline: Pipeline, runs: Runs) -> None:
-        self.pipeline, self.runs = pipeline, runs
+    def __init__(self, model: Callable[[], Pipeline], facts: Facts, runs: Runs) -> None:
+        self.model, self.facts, self.runs = model, facts, runs
         self.changes = SheetSection(runs, "Changes", maps=lambda trace: trace.features, draw=_sheets)
 
     def build(self) -> None:
@@ -93,9 +94,7 @@ class Compare:
                 gr.Accordion("Changes: blocks, steps, colours", open=False),
             ):
                 present = [
-                    name
-                    for name in DifferenceSettings().blocks.split(",")
-                    if name in self.pipeline.unet.blocks
+                    name for name in DifferenceSettings().blocks.split(",") if name in self.facts.blocks
                 ]
                 defaults = replace(DifferenceSettings(), blocks=",".join(present), enabled=True)
                 fields = ui.controls(Settings(difference=defaults), "difference", PAGE)
@@ -130,7 +129,7 @@ class Compare:
         """Yield updates by component: progress, then the sheet and the chart."""
 
         def asked() -> WordSweep:
-            cases = sweep.Sweep.of(prompt, word, self.pipeline.unet)
+            cases = sweep.Sweep.of(prompt, word, self.model().unet)
             return WordSweep(word, prompt, cases, RunOptions.of(*values))
 
         made = self.out_of_date.made(self.swept, [word, prompt, *values], again=SWEEP)
@@ -145,12 +144,12 @@ class Compare:
         return Comparison(prompt, RunOptions.of(negative, *values[:5]), settings)
 
     def _compare(self, job: Job, asked: Comparison) -> Updates:
-        layout, settings = self.pipeline.unet.layout, asked.settings
+        layout, settings = self.model().unet.layout, asked.settings
         given = (asked.prompt, asked.run.negative)
         plain = [difference.baseline(text, layout, settings.baseline) for text in given]
         recorded = Settings(features=settings, attention=AttentionSettings(enabled=False))
         without, with_layers = (
-            self.pipeline.generate(
+            self.model().generate(
                 text,
                 settings=recorded,
                 progress=_stage(job, number, LABELS[number]),
@@ -185,7 +184,7 @@ class Compare:
         run = asked.run.arguments
 
         def drawn(case: sweep.Case) -> Image.Image:
-            return self.pipeline.picture(case.prompt, cancelled=job.cancelled, **run)
+            return self.model().picture(case.prompt, cancelled=job.cancelled, **run)
 
         def report(done: int, total: int, case: sweep.Case) -> None:
             job.report(f"{case.name}: picture {done + 1} of {total}", done / total)
@@ -205,7 +204,7 @@ class Compare:
 
     def _folder(self, head: dict[str, Any]) -> Path:
         """Where a sweep's pictures are kept, so that the same one goes on where it stopped."""
-        text = json.dumps([self.pipeline.name, head], sort_keys=True)
+        text = json.dumps([self.facts.name, head], sort_keys=True)
         return self.runs.folder / f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def _busy(self, running: bool) -> Updates:

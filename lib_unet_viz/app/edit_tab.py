@@ -15,6 +15,7 @@ from lib_unet_viz.ui.run_controls import RunControls, RunOptions
 from lib_unet_viz.ui.runs import Runs
 
 if TYPE_CHECKING:
+    from lib_unet_viz.app.facts import Facts
     from lib_unet_viz.editing.edited import Edited
     from lib_unet_viz.editing.hooks import Plan
     from lib_unet_viz.editing.plan import Request
@@ -24,22 +25,22 @@ if TYPE_CHECKING:
 class Edit(EditTab):
     """Components and handlers of the tab.
 
-    draw: `diffusers_edit.edit` for the pipeline. recorded: what is worth recording of a run, whatever
-    its steps; None: nothing.
+    model: gives the model, and waits for it where it is being loaded; facts: of it. draw:
+    `diffusers_edit.edit` for it.
     """
 
     examples = EXAMPLES
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        model: Callable[[], Pipeline],
+        facts: Facts,
         runs: Runs,
         *,
         draw: Callable[..., Edited],
-        recorded: Settings | None = None,
     ) -> None:
-        super().__init__(lambda: pipeline, runs, draw=draw)
-        self.pipeline, self._recorded = pipeline, recorded
+        super().__init__(model, runs, draw=draw)
+        self.facts = facts
 
     def _build_first(self) -> None:
         pass  # the prompt is first
@@ -48,7 +49,7 @@ class Edit(EditTab):
         with gr.Accordion("A picture of yours", open=False):
             self.uploaded, inversion = upload("Picture, of any size", "edit-upload"), inversions()
         with gr.Accordion("Picture", open=True):
-            controls = RunControls(self.pipeline, "edit-")
+            controls = RunControls(self.facts.native_size, "edit-")
         return [self.uploaded, inversion, *controls.components]
 
     def _run_of(self, *values: Any) -> dict[str, Any]:
@@ -59,19 +60,21 @@ class Edit(EditTab):
 
     def _record(self, run: Mapping[str, Any]) -> Settings | None:
         """Four steps: two runs at once take twice the memory, and a workspace has room for few."""
-        if self._recorded is None or "picture" in run:
+        if "picture" in run:
             return None
         last = int(run["steps"])
         steps = ",".join(
             str(step) for step in dict.fromkeys([1, max(1, last // 3), max(1, 2 * last // 3), last])
         )
-        features = replace(self._recorded.features, steps=steps)
+        usual = self.facts.recorded
         return replace(
-            self._recorded, features=features, attention=replace(self._recorded.attention, steps=steps)
+            usual,
+            features=replace(usual.features, steps=steps),
+            attention=replace(usual.attention, steps=steps),
         )
 
     def _planned(self, prompt: str, settings: EditSettings) -> tuple[Request, Plan]:
         from lib_unet_viz.editing.plan import Request
 
         request = Request.of(prompt, settings)
-        return request, request.plan(self.pipeline.tokens)
+        return request, request.plan(self.model().tokens)

@@ -6,6 +6,7 @@ import ctypes
 import sys
 from functools import cache
 from html import escape
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -16,7 +17,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from lib_unet_viz.app.edit_tab import Edit
-from lib_unet_viz.app.txt2img import Txt2Img, recorded
+from lib_unet_viz.app.facts import BUNDLED, Facts
+from lib_unet_viz.app.txt2img import Txt2Img
 from lib_unet_viz.demo import scenes
 from lib_unet_viz.drawing.pictures import MOST_BYTES
 from lib_unet_viz.hosts.diffusers.edit import edit
@@ -49,21 +51,28 @@ def build(pipeline: Pipeline, *, edit: Callable[..., Edited] = edit, kept: int =
 
     edit: how the model edits a picture. kept: bytes of finished runs that it remembers.
     """
+    return build_for(lambda: pipeline, Facts.of(pipeline), edit=edit, kept=kept)
+
+
+def build_for(
+    model: Callable[[], Pipeline], facts: Facts, *, edit: Callable[..., Edited] = edit, kept: int = KEPT
+) -> Any:
+    """As `build`, for a model that need not be there yet: `model` waits for it. facts: of that model."""
     _remember_once()
     runs = Runs(kept)
     style = ui.known(gr.Blocks, **_looks())
     cache = ui.known(gr.Blocks, delete_cache=(3600, 3600))
     with gr.Blocks(title=TITLE, analytics_enabled=False, **style, **cache) as blocks:
-        gr.HTML(_title(pipeline), elem_classes=["uv-title"])
+        gr.HTML(_title(facts), elem_classes=["uv-title"])
         with gr.Tabs() as tabs:
             with gr.Tab("txt2img", id="txt2img"):
-                txt2img = Txt2Img(pipeline, runs)
+                txt2img = Txt2Img(model, facts, runs)
                 txt2img.build()
             with gr.Tab("Edit", id="edit"):
-                edited = Edit(pipeline, runs, draw=edit, recorded=recorded(pipeline))
+                edited = Edit(model, facts, runs, draw=edit)
                 edited.build()
             with gr.Tab("VXA", id="vxa"):
-                VXA(lambda: pipeline, runs, examples=_examples()).build()
+                VXA(model, runs, examples=_examples(), offered=(facts.layers, facts.timesteps)).build()
             with gr.Tab("Explore", id=EXPLORE):
                 explore = Explore(runs)
                 explore.build()
@@ -82,16 +91,42 @@ def launch(
 ) -> None:
     """Load a model (None: the bundled one) and serve the page until interrupted.
 
-    host, port: as of `serve`. browser: open the page. Raises LoadError where the model cannot be loaded,
-    UnsupportedModelError where it has no U-Net.
+    The page of the bundled model is there before the model, which takes as long to load. host, port: as of
+    `serve`. browser: open the page. Raises LoadError where the model cannot be loaded, UnsupportedModelError
+    where it has no U-Net.
     """
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
-    serve(build(Pipeline.load(model)), host=host, port=port, browser=browser)
+    if model is None:
+        load = _once(Pipeline.load)
+        serve(build_for(load, BUNDLED), host=host, port=port, browser=browser, then=load)
+    else:
+        serve(build(Pipeline.load(model)), host=host, port=port, browser=browser)
 
 
-def serve(blocks: Any, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
-    """Serve a page that `build` made, until interrupted.
+def _once(load: Callable[[], Pipeline]) -> Callable[[], Pipeline]:
+    """What it loads, the same for all who ask; they wait for the first of them."""
+    alone = Lock()
+    found: list[Pipeline] = []
+
+    def loaded() -> Pipeline:
+        with alone:
+            if not found:
+                found.append(load())
+        return found[0]
+
+    return loaded
+
+
+def serve(
+    blocks: Any,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    browser: bool = False,
+    then: Callable[[], object] = lambda: None,
+) -> None:
+    """Serve a page that `build` made, until interrupted; call `then` as soon as it is there.
 
     host: None serves this machine alone, and refuses requests whose Host header names another one: so does a
     web site whose name is made to point here (DNS rebinding). port: None takes the first free one from 7860.
@@ -102,7 +137,9 @@ def serve(blocks: Any, *, host: str | None = None, port: int | None = None, brow
     options: dict[str, Any] = {"share": False, "show_error": True, "app_kwargs": {"middleware": guards}}
     options |= ui.known(start, **_looks(), max_file_size=MOST_UPLOAD, ssr_mode=False, footer_links=[])
     options |= ui.known(start, show_api=False, show_tips=False)
-    start(server_name=host or HOST, server_port=port, inbrowser=browser, **options)
+    start(server_name=host or HOST, server_port=port, inbrowser=browser, prevent_thread_lock=True, **options)
+    then()
+    blocks.block_thread()
 
 
 def _few_arenas() -> None:
@@ -150,7 +187,7 @@ def _looks() -> dict[str, Any]:
     return {"css": CSS, "theme": theme()}
 
 
-def _title(pipeline: Pipeline) -> str:
-    side = pipeline.native_size
-    model = f"Model: {pipeline.name} · {len(pipeline.unet.blocks)} blocks · trained on {side} × {side} pixels"
+def _title(facts: Facts) -> str:
+    side = facts.native_size
+    model = f"Model: {facts.name} · {len(facts.blocks)} blocks · trained on {side} × {side} pixels"
     return f'<h1>{TITLE}</h1><p>{LINE}</p><p class="uv-model">{escape(model)}</p>'

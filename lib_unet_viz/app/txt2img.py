@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -13,7 +13,6 @@ from lib_unet_viz.app.compare import Compare
 from lib_unet_viz.app.dump import DumpSection
 from lib_unet_viz.app.recorded import attention_section, feature_section
 from lib_unet_viz.app.words import WordSection
-from lib_unet_viz.maps import vxa
 from lib_unet_viz.settings import Settings
 from lib_unet_viz.settings.entry import PAGE
 from lib_unet_viz.ui import components as ui
@@ -21,11 +20,14 @@ from lib_unet_viz.ui import readout
 from lib_unet_viz.ui.attention_from import AttentionFrom
 from lib_unet_viz.ui.out_of_date import OutOfDate, named
 from lib_unet_viz.ui.parts import picture, recording_controls, shown
-from lib_unet_viz.ui.run_controls import STEPS, RunControls, RunOptions
+from lib_unet_viz.ui.run_controls import RunControls, RunOptions
 from lib_unet_viz.ui.runs import Runs
 from lib_unet_viz.ui.working import Job, Updates, Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lib_unet_viz.app.facts import Facts
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
     from lib_unet_viz.trace import Trace
 
@@ -41,7 +43,6 @@ EMPTY = """
 <li>one heat map for each word: the part of the picture that it drove,</li>
 <li>and below, sheets of what the U-Net's blocks and attention held at each step.</li></ul></div>
 """
-FEW_BYTES = 200_000_000  # up to this much, all blocks are recorded unless others are chosen
 FEATURES = ("enabled", "blocks", "steps", "halves")  # the settings of what is recorded
 ATTENTION = (*FEATURES, "parts", "kinds")
 CANCELLED = "Cancelled; nothing was kept of this run."
@@ -57,22 +58,25 @@ class Generation:
 
 
 class Txt2Img:
-    """Components and handlers of the tab. Handlers are generators or functions of plain values."""
+    """Components and handlers of the tab. Handlers are generators or functions of plain values.
 
-    def __init__(self, pipeline: Pipeline, runs: Runs) -> None:
-        self.pipeline, self.runs = pipeline, runs
+    model: gives the model, and waits for it where it is being loaded; facts: of it.
+    """
+
+    def __init__(self, model: Callable[[], Pipeline], facts: Facts, runs: Runs) -> None:
+        self.model, self.facts, self.runs = model, facts, runs
         self.features, self.attention = feature_section(runs), attention_section(runs)
         self.attention_from, self.words, self.dump = (
             AttentionFrom(runs, "picture"),
             WordSection(runs),
             DumpSection(runs),
         )
-        self.compare = Compare(pipeline, runs)
+        self.compare = Compare(model, facts, runs)
 
     def build(self) -> None:
         """Make the components, in reading order, and connect them."""
         self._build_prompt()
-        defaults = recorded(self.pipeline)
+        defaults = self.facts.recorded
         with gr.Row(elem_classes=["uv-columns"]):
             with gr.Column(scale=5, min_width=420, elem_classes=["uv-results"]):
                 self._build_results()
@@ -135,18 +139,18 @@ class Txt2Img:
 
     def _build_settings(self) -> None:
         with gr.Accordion("Picture", open=True):
-            self.controls = RunControls(self.pipeline)
+            self.controls = RunControls(self.facts.native_size)
 
     def _connect(self) -> None:
         panel, run = self.panel, self.controls
         self._readout = ui.live_readout(
             panel,
-            lambda: self.pipeline.unet,
+            lambda: self.model().unet,
             steps=run.steps,
             width=run.width,
             height=run.height,
-            pixels=int(self.pipeline.pipe.vae_scale_factor),
-            tokens=len(self.pipeline.tokens("")),
+            pixels=self.facts.factor,
+            tokens=self.facts.tokens,
             halves=("cond", "uncond"),
         )
         for prompt in (self.prompt, run.negative):
@@ -190,7 +194,7 @@ class Txt2Img:
 
     def show_layers(self, prompt: str, negative: str) -> str:
         """What each block reads, where a prompt has layer prompts."""
-        return readout.layer_prompts(self.pipeline.unet, prompt, negative)
+        return readout.layer_prompts(self.model().unet, prompt, negative)
 
     def generate(self, owner: str, *values: Any) -> Generator[Updates, None, None]:
         """Yield updates by component: previews while the model works, then the results, or what was wrong."""
@@ -209,7 +213,7 @@ class Txt2Img:
             seen = {self.picture: gr.update(value=preview, label="Preview")}
             job.report(f"Step {done} of {total}", done / total, seen | (self._emptied() if done == 1 else {}))
 
-        trace = self.pipeline.generate(
+        trace = self.model().generate(
             asked.prompt,
             settings=asked.settings,
             progress=step,
@@ -247,21 +251,6 @@ class Txt2Img:
             self.go: shown(not running),
             self.stop: gr.update(visible=running, interactive=True, value="Cancel"),
         }
-
-
-def recorded(pipeline: Pipeline) -> Settings:
-    """What is recorded at first: for a small model all blocks, and a fine attention layer (its middle block
-    has few positions); else the usual choice, less what this model does not have.
-    """
-    usual, native = Settings(), pipeline.native_size
-    fine = vxa.default_layers(pipeline).split(",")[-1]
-    whole = replace(
-        usual, features=replace(usual.features, blocks=""), attention=replace(usual.attention, blocks=fine)
-    )
-    if pipeline.estimate(whole, steps=STEPS, size=(native, native)) <= FEW_BYTES:
-        return whole
-    present = [name for name in usual.features.blocks.split(",") if name in pipeline.unet.blocks]
-    return replace(usual, features=replace(usual.features, blocks=",".join(present)))
 
 
 def _shaping(panel: ui.Panel) -> dict[str, Any]:

@@ -71,8 +71,8 @@ def pictures(
 
 @torch.no_grad()
 def autoencoded(model: Pipeline, *, count: int, seed: int) -> dict[str, float]:
-    """What encoding and decoding leave of drawn scenes, PSNR in dB, means over pictures: psnr_db of whole ones,
-    things_psnr_db over the pixels of things alone."""
+    """What encoding and decoding leave of drawn scenes, PSNR in dB, means over pictures: psnr_db of whole
+    ones, things_psnr_db over the pixels of things alone."""
     rng = np.random.default_rng((seed, 9))
     vae, whole, inside = model.pipe.vae, [], []
     for _ in range(count):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
 from lib_unet_viz.ui.parts import chosen_seed
-
-if TYPE_CHECKING:
-    from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
 STEPS, CFG, SEED = 30, 7.5, 1
 
@@ -39,10 +36,12 @@ class RunOptions:
 
 
 class RunControls:
-    """The components, made where this is called; name: before their ids, where a page has them twice."""
+    """The components, made where this is called.
 
-    def __init__(self, pipeline: Pipeline, name: str = "") -> None:
-        native = pipeline.native_size
+    native: the side in pixels that the model was trained on; name: before ids, where a page has them twice.
+    """
+
+    def __init__(self, native: int, name: str = "") -> None:
         sides: dict[str, Any] = {
             "step": 64 if native >= 512 else 8,
             "minimum": max(64, native // 4),

@@ -34,13 +34,21 @@ CANCELLED = "Cancelled; nothing was kept of this run."
 PROMPT, INDICES, OTHER = "Prompt", "Indices of token", "Other words"  # what is marked, if changed
 
 
+def offer(model: Model) -> tuple[list[str], str]:
+    """Choices of layers of a model, and its usual timesteps."""
+    from lib_unet_viz.maps import vxa
+
+    return list(layer_choices(model)), ", ".join(map(str, vxa.default_timesteps(model)))
+
+
 class VXA:
     """Components and handlers of the tab.
 
     model: gives the model that is loaded at this moment, or raises ValueError saying why there is none; never
     waits. It is asked at each click, as a webui's model changes. examples: pictures and prompts to try.
     alone: held while the model works, for so many runs of the U-Net, as hooks of two must not meet;
-    `runs.lock` unless given.
+    `runs.lock` unless given. offered: layers and usual timesteps to show at first, as of `offer`; those of
+    the loaded model unless given.
     """
 
     def __init__(
@@ -50,10 +58,11 @@ class VXA:
         *,
         alone: Callable[[int], AbstractContextManager[Any]] | None = None,
         examples: Sequence[tuple[Image.Image, str]] = (),
+        offered: tuple[Sequence[str], str] | None = None,
     ) -> None:
         self.model, self.runs, self.examples = model, runs, examples
         self.attention_from = AttentionFrom(runs, "vxa")
-        self._alone = alone or (lambda _: runs.lock)
+        self._alone, self._offered = alone or (lambda _: runs.lock), offered
 
     def build(self) -> None:
         """Make the components, in reading order, and connect them."""
@@ -110,10 +119,10 @@ class VXA:
         items.select(self.example, None, [self.image, self.prompt], show_progress="hidden")
 
     def _build_settings(self) -> None:
-        layers, usual = self._offer()
+        layers, usual = self._offered or self._offer()
         with gr.Accordion("Layers and noise", open=False):
             self.layer = gr.Dropdown(
-                layers,
+                list(layers),
                 value=[ALL_LAYERS],
                 multiselect=True,
                 label="Cross-attention layer",
@@ -310,9 +319,6 @@ class VXA:
     def _offer(self) -> tuple[list[str], str]:
         """Choices of layers and the usual timesteps; those of any model while none is loaded."""
         try:
-            model = self.model()
-            from lib_unet_viz.maps import vxa
-
-            return list(layer_choices(model)), ", ".join(map(str, vxa.default_timesteps(model)))
+            return offer(self.model())
         except ValueError:
             return [ALL_LAYERS, NEAR_LAYERS], ""
