@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -101,6 +103,25 @@ def test_the_page_is_built_without_waiting_for_its_model(pipeline: Any) -> None:
 
 def test_what_is_known_of_the_bundled_model_is_true_of_it() -> None:
     assert Facts.of(Pipeline.load()) == BUNDLED
+
+
+@pytest.mark.heavy
+def test_gradio_is_imported_without_writing_stubs() -> None:
+    """In a process of its own: here it is imported already."""
+    code = """
+import ast
+import inspect
+found, parsed = inspect.getfile, []
+segment = ast.get_source_segment
+ast.get_source_segment = lambda *given, **named: parsed.append(1) or segment(*given, **named)
+from lib_unet_viz.app.starting import import_gradio
+import_gradio()
+assert inspect.getfile is found and not parsed, len(parsed)
+from lib_unet_viz.app import page
+from lib_unet_viz.app.facts import BUNDLED
+assert page.build_for(lambda: None, BUNDLED).get_config_file()["components"]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_model_is_loaded_once_however_many_wait_for_it() -> None:

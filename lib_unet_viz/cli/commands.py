@@ -36,6 +36,9 @@ MEGABYTE = 1_000_000
 
 def app(options: Namespace) -> None:
     """Open the page; returns when it is closed with Ctrl-C."""
+    from lib_unet_viz.app.starting import import_gradio
+
+    import_gradio()
     from lib_unet_viz.app.page import launch
 
     launch(model=options.model, port=options.port, browser=not options.no_browser)
