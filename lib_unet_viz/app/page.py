@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from html import escape
 from threading import Lock
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
+import torch
 from gradio.blocks import Block
 from PIL import Image
 from starlette.middleware import Middleware
@@ -98,8 +100,13 @@ def launch(
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
     if model is None:
+        # So small a model is slower with more: each run has a thread of its own, and OpenMP (libgomp) lets
+        # the helpers of all but the first such thread sleep after every operation.
+        torch.set_num_threads(1)
         load = _once(Pipeline.load)
-        serve(build_for(load, BUNDLED), host=host, port=port, browser=browser, then=load)
+        blocks = build_for(load, BUNDLED)
+        ThreadPoolExecutor(1).submit(load)  # while the server starts
+        serve(blocks, host=host, port=port, browser=browser, then=load)
     else:
         serve(build(Pipeline.load(model)), host=host, port=port, browser=browser)
 
