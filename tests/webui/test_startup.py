@@ -23,7 +23,7 @@ LIMIT_MS = 500  # generous: a busy machine is no fault of the extension
 IMPORTED = re.compile(r"import time:\s+\d+ \|\s+(\d+) \| ( *)(\S+)")
 # What the webui's own environment has of what the extension may import (requirements_versions.txt).
 ALLOWED = {"torch", "numpy", "PIL", "safetensors", "gradio", "fastapi", "pydantic", "modules", "lib_unet_viz"}
-OPTIONAL = {"matplotlib", "backend"}  # looked up late: colour maps; Forge's own package
+OPTIONAL = {"matplotlib", "xarray", "backend"}  # looked up late: colour maps; labelled arrays; Forge's own
 HEAVY = ("diffusers", "matplotlib", "transformers", "lib_unet_viz.demo", "lib_unet_viz.cli")
 # What only a run, a look or a request needs.
 LATE = (
