@@ -44,8 +44,9 @@ def offer(model: Model) -> tuple[list[str], str]:
 class VXA:
     """Components and handlers of the tab.
 
-    model: gives the model that is loaded at this moment, or raises ValueError saying why there is none; never
-    waits. It is asked at each click, as a webui's model changes. examples: pictures and prompts to try.
+    model: gives the model that is loaded at this moment, or raises ValueError saying why there is none; it
+    waits for nothing but its being loaded. It is asked at each click, as a webui's model changes. examples:
+    pictures and prompts to try.
     alone: held while the model works, for so many runs of the U-Net, as hooks of two must not meet;
     `runs.lock` unless given. offered: layers and usual timesteps to show at first, as of `offer`; those of
     the loaded model unless given.
