@@ -105,8 +105,8 @@ def launch(
         torch.set_num_threads(1)
         load = _once(Pipeline.load)
         blocks = build_for(load, BUNDLED)
-        ThreadPoolExecutor(1).submit(load)  # while the server starts
-        serve(blocks, host=host, port=port, browser=browser, then=load)
+        ThreadPoolExecutor(1).submit(load)  # while the server starts; what goes wrong is said to who asks
+        serve(blocks, host=host, port=port, browser=browser)
     else:
         serve(build(Pipeline.load(model)), host=host, port=port, browser=browser)
 
@@ -125,15 +125,8 @@ def _once(load: Callable[[], Pipeline]) -> Callable[[], Pipeline]:
     return loaded
 
 
-def serve(
-    blocks: Any,
-    *,
-    host: str | None = None,
-    port: int | None = None,
-    browser: bool = False,
-    then: Callable[[], object] = lambda: None,
-) -> None:
-    """Serve a page that `build` made, until interrupted; call `then` as soon as it is there.
+def serve(blocks: Any, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
+    """Serve a page that `build` made, until interrupted.
 
     host: None serves this machine alone, and refuses requests whose Host header names another one: so does a
     web site whose name is made to point here (DNS rebinding). port: None takes the first free one from 7860.
@@ -144,9 +137,7 @@ def serve(
     options: dict[str, Any] = {"share": False, "show_error": True, "app_kwargs": {"middleware": guards}}
     options |= ui.known(start, **_looks(), max_file_size=MOST_UPLOAD, ssr_mode=False, footer_links=[])
     options |= ui.known(start, show_api=False, show_tips=False)
-    start(server_name=host or HOST, server_port=port, inbrowser=browser, prevent_thread_lock=True, **options)
-    then()
-    blocks.block_thread()
+    start(server_name=host or HOST, server_port=port, inbrowser=browser, **options)
 
 
 def _few_arenas() -> None:
