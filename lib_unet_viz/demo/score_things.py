@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+from PIL import Image
 
 from lib_unet_viz.demo.edit_metrics import psnr_in
 from lib_unet_viz.demo.score_pictures import BATCH, draw
@@ -69,17 +69,15 @@ def pictures(
     return {**shares, "colour": float(np.mean(colors)), "relation": float(np.mean(relations))}
 
 
-@torch.no_grad()
 def autoencoded(model: Pipeline, *, count: int, seed: int) -> dict[str, float]:
     """What encoding and decoding leave of drawn scenes, PSNR in dB, means over pictures: psnr_db of whole
     ones, things_psnr_db over the pixels of things alone."""
     rng = np.random.default_rng((seed, 9))
-    vae, whole, inside = model.pipe.vae, [], []
+    whole, inside = [], []
     for _ in range(count):
         scene = draw_scene(rng)
-        picture = torch.from_numpy(scene.picture).to(vae.device, vae.dtype).movedim(-1, 0)[None] / 127.5 - 1
-        decoded = vae.decode(vae.encode(picture).latent_dist.mean).sample[0].movedim(0, -1)
-        again = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().cpu().numpy()
+        (decoded,) = model.decode(model.encode(Image.fromarray(scene.picture)))
+        again = np.asarray(decoded)
         whole.append(psnr_in(scene.picture, again, np.ones(again.shape[:2], dtype=bool)))
         inside.append(psnr_in(scene.picture, again, scene.labels > 0))
     return {"psnr_db": float(np.mean(whole)), "things_psnr_db": float(np.mean(inside))}
