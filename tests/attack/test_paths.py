@@ -104,7 +104,7 @@ def test_commands_on_any_prompts_dump_write_into_their_folder(
         out = tmp_path / f"out{number}"
         code = main([*command, str(there), "--out", str(out)])
         assert code in (0, 2)
-        assert len(capsys.readouterr().err.splitlines()) <= 2
+        assert len(capsys.readouterr().err.split("\n")) <= 3  # a progress bar of a slow machine ends with \r
         assert all(path.parent == out for path in out.rglob("*"))
         assert code == 2 or any(out.iterdir())
     outside = {path for path in below(tmp_path) if path.parent.name not in ("out0", "out1")}
