@@ -346,7 +346,8 @@ class Trace:
         """The same run with the maps of one image, half, sub-prompt and pass alone, as image 0 of its own.
 
         What is not named is chosen among attention, where there is some. Raises MapLookupError for what is
-        not there, naming what is. A trace without maps is its own view.
+        not there, naming what is. A trace without maps is its own view. The picture, the first image's, is
+        no other's.
         """
         keys = [item.key for item in self.attention or self.features]
         if not keys:
@@ -365,6 +366,7 @@ class Trace:
             features=FeatureMaps(map(as_image, chosen.features)),
             attention=AttentionMaps(map(as_image, chosen.attention)),
             meta=self.meta_of(first.image),
+            picture=self.picture if first.image == self.images[0] else None,
         )
 
     def meta_of(self, image: int) -> Meta:

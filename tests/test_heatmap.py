@@ -107,7 +107,7 @@ def test_negative_prompts_have_maps_of_their_own() -> None:
 def test_what_was_not_recorded_and_unknown_methods_are_refused() -> None:
     with pytest.raises(ValueError, match="uncond"):
         heatmap.word_maps(trace(), selection=Selection(half="uncond"))
-    with pytest.raises(ValueError, match="allowed: informed"):
+    with pytest.raises(ValueError, match="allowed: guided, informed"):
         heatmap.word_maps(trace(), method="guess")  # type: ignore[arg-type]
 
 

@@ -226,7 +226,7 @@ def test_requests_name_what_they_do_not_know() -> None:
     with pytest.raises(pydantic.ValidationError, match="word"):
         schemas.VXARequest(image="", prompt="hat", word="hat")  # type: ignore[call-arg]
     request = schemas.VXARequest(image="", prompt="hat")
-    assert (request.timestep, request.draws, request.method) == (None, vxa.DRAWS, "informed")
+    assert (request.timestep, request.draws, request.method) == (None, vxa.DRAWS, "guided")
     several: Any = [150, 350]
     assert schemas.VXARequest(image="", prompt="hat", timestep=several).timestep == several
     assert schemas.VXARequest(image="", prompt="hat", timestep=0).timestep == 0

@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -380,6 +381,36 @@ def test_sheets_follow_their_pictures_with_full_infotexts(modules: Any, ldm_unet
     assert at == [0, len(processed.images) // 2]
     assert [text.count("Seed: 3") for text in processed.infotexts[: at[1]]] == [1] * at[1]
     assert all("Seed: 4" in text for text in processed.infotexts[at[1] :])
+
+
+def test_only_masked_maps_are_of_the_part_that_was_sampled(
+    modules: Any, ldm_unet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lib_unet_viz.extension import results
+    from lib_unet_viz.settings import Settings
+
+    kept: list[Image.Image] = []
+    monkeypatch.setattr(
+        results.last_runs.LastRuns, "keep", lambda _self, _user, _trace, pictures: kept.extend(pictures)
+    )
+    trace, _ = generation(ldm_unet, subs=[1], order=together, heatmaps=True)
+    trace.meta = replace(
+        trace.meta, tokens={"cond": ["<|startoftext|>", "a", "circle", *["<|endoftext|>"] * 4]}
+    )
+    p = modules.processing.StableDiffusionProcessing(all_seeds=[3], outpath_samples="")
+    whole = Image.new("RGB", (100, 80), "blue")
+    whole.paste("red", (30, 10, 62, 58))
+    sheets = []
+    for place, size, colors in ((None, (100, 80), 2), ((30, 10, 32, 48), (32, 48), 1)):
+        p.paste_to = place
+        processed = modules.processing.Processed(p, [whole], infotexts=["a circle"])
+        made = results.report(processed, p, trace, Settings(heatmaps=True))
+        assert made.images[0].size == whole.size
+        assert kept[-1].size == size
+        assert len(kept[-1].getcolors() or ()) == colors
+        sheets += [image for image, text in zip(made.images, made.infotexts, strict=True) if "words" in text]
+    wide, tall = sheets  # each word's picture is 256 pixels at its longer side
+    assert tall.height - wide.height == 256 - round(256 * 80 / 100)
 
 
 # Inversion with the loaded checkpoint.

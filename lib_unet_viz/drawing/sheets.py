@@ -123,7 +123,9 @@ def word_sheet(
         _under(drawn, word_label(heat))
         for sub in subs
         for drawn, heat in _word_pictures(
-            small, word_maps(trace, method=method, selection=replace(selection, sub=sub)), one_scale=one_scale
+            small,
+            word_maps(trace, method=method, selection=replace(selection, sub=sub), picture=picture),
+            one_scale=one_scale,
         )
     ]
     if not cells:

@@ -17,6 +17,7 @@ from lib_unet_viz.capture.recording import reason
 from lib_unet_viz.drawing import naming, sheets
 from lib_unet_viz.drawing.render import Rendered
 from lib_unet_viz.extension import axes, last_runs, paths
+from lib_unet_viz.hosts.webui.drawn_mask import sampled
 from lib_unet_viz.maps.words import cross_maps, word_maps
 from lib_unet_viz.notation import tokens
 from lib_unet_viz.settings import Method, Settings
@@ -69,7 +70,7 @@ def report(processed: Any, p: Any, trace: Trace, settings: Settings, more: More 
         made = Report(list(processed.images), list(processed.infotexts), [note])
     try:
         last_runs.here().keep(
-            getattr(p, "user", None), trace, [block[0] for block in blocks_of(processed)[0]]
+            getattr(p, "user", None), trace, [sampled(p, block[0]) for block in blocks_of(processed)[0]]
         )
     except Exception as error:
         made.notes.append(f"the run was not kept to be explored: {reason(error)}")
@@ -85,7 +86,7 @@ def _made(processed: Any, p: Any, trace: Trace, settings: Settings, more: More |
         gallery += [*block, *(sheet.image for sheet in shown)]
         infotexts += [text] * len(block) + [_infotext(text, sheet) for sheet in shown]
         notes += names
-    notes += _dumps(p, trace, settings, [block[0] for block in blocks])
+    notes += _dumps(p, trace, settings, [sampled(p, block[0]) for block in blocks])
     at = next((place for place, text in enumerate(infotexts) if CAPTION in text), None)
     if at is not None and axes.varied(p):  # a plot's cell is its first image
         gallery.insert(first, gallery.pop(at))
@@ -97,11 +98,12 @@ def _parts(
     p: Any, trace: Trace, settings: Settings, index: int, picture: Image.Image, more: More | None
 ) -> Iterator[Part]:
     """All of one picture's, drawn one by one."""
-    own = _own(trace, index, picture)
+    seen = sampled(p, picture)
+    own = _own(trace, index, seen)
     for drawn in (
         () if more is None else more(index, picture),
-        _word(p, trace, settings.method, index, picture),
-        _words(trace, settings, index, picture),
+        _word(p, trace, settings.method, index, seen),
+        _words(trace, settings, index, seen),
         _features(own, settings, last_first=axes.varied(p)),
         _attention(own, settings, last_first=axes.varied(p)),
     ):
@@ -222,7 +224,7 @@ def _word(p: Any, trace: Trace, method: Method, index: int, picture: Image.Image
         return
     trace = trace.view(Selection(index, "cond", pass_=_passes(trace, index)[0]))
     texts = trace.token_texts(cross_maps(trace, common=True)[0])
-    for heat in word_maps(trace, tokens.select(texts, [word]), method=method):
+    for heat in word_maps(trace, tokens.select(texts, [word]), method=method, picture=picture):
         yield Sheet(sheets.word_picture(picture, heat), naming.word(1, heat.word), f"heat of {heat.word}")
 
 

@@ -15,8 +15,9 @@
 `informed`  each cross-attention head weighs what it tells: the mutual information of token and place in it,
             so that heads that show all tokens alike count for nothing; then A · map, where each layer of A
             weighs likewise. No layer, head or model is named. Ours.
+`guided`    as `iterated`, then along the edges of the picture (`maps.edges`), where the trace has one
 
-The last three refine where the trace holds self-attention of up to 32 x 32 positions.
+The last four refine where the trace holds self-attention of up to 32 x 32 positions.
 """
 
 from __future__ import annotations
@@ -59,13 +60,14 @@ def aggregate(
     content: tokens that stand for text. affinity: self-attention (query, key) between the positions of a grid
     of (height, width), whose rows sum to 1; without it nothing is refined.
 
-    Heads that hold NaN or infinities at a step are left out of that step. Raises ValueError for an unknown
-    method, where the trace lacks the layer that `vxa_best` needs, or where no head is left.
+    `guided` is as `iterated` here, where no picture is known. Heads that hold NaN or infinities at a step are
+    left out of that step. Raises ValueError for an unknown method, where the trace lacks the layer that
+    `vxa_best` needs, or where no head is left.
     """
     maps = chosen(maps, method)
     if method in ALONE:
         return summed(maps)
-    if method in ("informed", "iterated"):
+    if method in ("guided", "informed", "iterated"):
         found = informed(maps, content, size=affinity[1] if affinity else None)
         return found if affinity is None else _refined(found, method, affinity)
     found = mean(daam_layers(maps))
@@ -161,7 +163,7 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def _refined(maps: Tensor, method: Method, affinity: tuple[Tensor, tuple[int, int]]) -> Tensor:
     table, size = affinity
     small = resize(maps, size).clamp(min=0)
-    if method == "iterated":
+    if method in ("guided", "iterated"):
         return refine(small, sharpened(table), times=ITERATIONS)
     return refine(small, table)
 

@@ -15,16 +15,17 @@ import torch
 
 from lib_unet_viz import notebook
 from lib_unet_viz.capture.request import explore_captures, word_captures
-from lib_unet_viz.maps import self_attention, strength
+from lib_unet_viz.maps import edges, self_attention, strength
 from lib_unet_viz.maps.aggregation import DEFAULT, METHODS, MIDDLE, aggregate, chosen, resize
 from lib_unet_viz.notation import tokens as token_module
 from lib_unet_viz.settings import Method
 from lib_unet_viz.trace import FIRST, Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
+    from PIL import Image
 
     from lib_unet_viz.trace import AttentionMap, Trace
 
@@ -82,6 +83,7 @@ def word_maps(
     *,
     method: Method = DEFAULT,
     selection: Selection = FIRST,
+    picture: Image.Image | None = None,
 ) -> HeatMaps:
     """One heat map per word of the prompt, or per entry of `words` (a name to token positions).
 
@@ -89,7 +91,8 @@ def word_maps(
 
     Where blocks read texts of their own, the layers of each text are aggregated apart, and a word's map is
     the mean over the layers whose text holds the word; positions in `words` are of the text that the other
-    blocks read. selection: of which image, half, sub-prompt and pass.
+    blocks read. selection: of which image, half, sub-prompt and pass. picture: the one that guides `guided`,
+    where it is not the trace's.
 
     Raises ValueError where the trace holds no cross-attention probabilities of what is selected, or does not
     know its tokens, or the method is unknown or cannot be had of this trace.
@@ -111,7 +114,9 @@ def word_maps(
         strong = strength.strengths(read).numpy()
         for part in _parts(alike, method, positions, texts=texts, affinity=affinity, strong=strong):
             found.setdefault(part.heat.word, []).append(part)
-    return HeatMaps(_joined(parts) for parts in found.values())
+    heats = [_joined(parts) for parts in found.values()]
+    picture = picture or trace.picture
+    return HeatMaps(heats if method != "guided" or picture is None else _guided(heats, picture))
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,13 @@ def _joined(parts: Sequence[_Part]) -> HeatMap:
     mean = np.average(values, axis=0, weights=[part.layers for part in parts])
     best = max(heat.strength for heat in heats)
     return replace(heats[0], values=mean.astype(np.float32), strength=best)
+
+
+def _guided(heats: Iterable[HeatMap], picture: Image.Image) -> Iterator[HeatMap]:
+    """Along the picture's edges, by `maps.edges`."""
+    for heat in heats:
+        [values] = edges.along(torch.from_numpy(heat.values)[None], picture).numpy()
+        yield replace(heat, values=values)
 
 
 def cross_maps(trace: Trace, *, selection: Selection = FIRST, common: bool = False) -> list[AttentionMap]:

@@ -59,7 +59,7 @@ class Settings(Section):
         places=WEBUI | {TRACE, RENDER, TRACE_ROUTE},
     )
     method: Method = setting(
-        "informed",
+        "guided",
         "Heat-map method",
         "how heads and layers become one map",
         meanings=METHODS,

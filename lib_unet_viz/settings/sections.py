@@ -40,9 +40,12 @@ Half = Literal["cond", "uncond"]
 Kind = Literal["cross", "self"]
 BlendMaps = Literal["informed", "mean"]
 Sweep = Literal["none", "steps", "blocks", "both"]
-Method = Literal["informed", "iterated", "refined", "rescaled", "daam", "vxa_best", "vxa"]  # of heat maps
+Method = Literal[  # of heat maps
+    "guided", "informed", "iterated", "refined", "rescaled", "daam", "vxa_best", "vxa"
+]
 
 METHODS = {
+    "guided": "as iterated, then along the picture's edges",
     "informed": "informative heads count more, refined by self-attention",
     "iterated": "as informed, refined twice by sharpened self-attention",
     "refined": "as daam, refined by self-attention",

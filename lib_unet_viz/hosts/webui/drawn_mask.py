@@ -1,4 +1,7 @@
-"""The mask that was drawn for inpainting, as an edit's own. References are to the webui's v1.10.1."""
+"""The mask that was drawn for inpainting: as an edit's own, and what of a picture was sampled.
+
+References are to the webui's v1.10.1.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -21,6 +25,15 @@ def drawn(p: Any) -> OwnMask | None:
     """
     mask = getattr(p, "nmask", None)
     return OwnMask.of(mask.float().cpu().flatten(end_dim=-3)[0].numpy()) if isinstance(mask, Tensor) else None
+
+
+def sampled(p: Any, picture: Image.Image) -> Image.Image:
+    """What of a picture the U-Net saw: all, or the part around the mask ("Only masked")."""
+    place = getattr(p, "paste_to", None)
+    if place is None:
+        return picture
+    x, y, width, height = place
+    return picture.crop((x, y, x + width, y + height))
 
 
 def whole(p: Any, edited: Edited) -> Edited:
