@@ -386,12 +386,12 @@ def test_sheets_follow_their_pictures_with_full_infotexts(modules: Any, ldm_unet
 def test_only_masked_maps_are_of_the_part_that_was_sampled(
     modules: Any, ldm_unet: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lib_unet_viz.extension import results
+    from lib_unet_viz.extension import last_runs, results
     from lib_unet_viz.settings import Settings
 
     kept: list[Image.Image] = []
     monkeypatch.setattr(
-        results.last_runs.LastRuns, "keep", lambda _self, _user, _trace, pictures: kept.extend(pictures)
+        last_runs.LastRuns, "keep", lambda _self, _user, _trace, pictures: kept.extend(pictures)
     )
     trace, _ = generation(ldm_unet, subs=[1], order=together, heatmaps=True)
     trace.meta = replace(
