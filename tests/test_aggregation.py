@@ -18,7 +18,13 @@ from lib_unet_viz.settings import Method
 from lib_unet_viz.trace import AttentionMap, Key
 
 TOKENS, CONTENT = 8, (1, 2, 3, 4)
-LAYERS = {"IN01": (2, 8, 6), "IN04": (3, 4, 3), "M00": (4, 1, 1), "IN02": (3, 4, 3), "OUT11": (2, 8, 6)}
+LAYERS = {
+    "IN01": (2, 8, 6),
+    "IN04": (3, 4, 3),
+    "M00": (4, 1, 1),
+    aggregation.BEST_LAYER: (3, 4, 3),
+    "OUT11": (2, 8, 6),
+}
 
 
 def recorded(*, steps: int = 2, without: str = "") -> list[AttentionMap]:
@@ -98,7 +104,7 @@ def test_a_head_that_shows_all_words_alike_counts_for_nothing() -> None:
     telling = torch.full((TOKENS, 4, 4), 0.01)
     telling[1, :2], telling[2, 2:] = 0.2, 0.2
     loud = torch.rand(1, 4, 4).repeat(TOKENS, 1, 1) / TOKENS
-    key = Key(block="IN02", what="QK", layer=0, kind="cross", step=0)
+    key = Key(block=aggregation.BEST_LAYER, what="QK", layer=0, kind="cross", step=0)
     maps = [AttentionMap(key, torch.stack([telling, loud]), 1.0)]
     found = aggregate(maps, "informed", content=(1, 2))
     np.testing.assert_allclose(found, telling, atol=1e-4)

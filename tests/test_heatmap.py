@@ -8,6 +8,7 @@ import torch
 
 from lib_unet_viz.maps import self_attention, soundness, strength
 from lib_unet_viz.maps import words as heatmap
+from lib_unet_viz.maps.aggregation import BEST_LAYER
 from lib_unet_viz.meta import Meta
 from lib_unet_viz.trace import AttentionMap, AttentionMaps, Key, Selection, Trace
 
@@ -57,7 +58,7 @@ def test_words_are_looked_for_in_the_layers_that_read_them() -> None:
 @pytest.mark.parametrize("method", heatmap.METHODS)
 def test_layer_prompts_with_every_method(method: heatmap.Method) -> None:
     recorded = trace()
-    best = Key(block="IN02", what="QK", layer=0, kind="cross", step=0)
+    best = Key(block=BEST_LAYER, what="QK", layer=0, kind="cross", step=0)
     recorded.attention.add(AttentionMap(best, torch.rand(2, 8, 3, 2), 1.0))
     own = {"M00": {"cond": ["<|startoftext|>", "big</w>", "red</w>", *["<|endoftext|>"] * 5]}}
     recorded.meta = replace(recorded.meta, tokens_by_block=own)
@@ -146,7 +147,7 @@ def test_a_head_that_holds_nan_is_left_out(method: heatmap.Method, wrong: float)
         AttentionMap(item.key, item.data[:1] if item.key.block == "OUT11" else item.data, 1.0)
         for item in without.attention
     )
-    best = Key(block="IN02", what="QK", layer=0, kind="cross", step=0)
+    best = Key(block=BEST_LAYER, what="QK", layer=0, kind="cross", step=0)
     for attention in (broken.attention, heads):
         attention.add(AttentionMap(best, trace().attention[0].data, 1.0))
     found = heatmap.word_maps(broken, method=method)

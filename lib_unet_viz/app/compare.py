@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 LABELS = ("without layers", "with layers")
 TEXT = (
-    "Give blocks texts of their own, as in a (~: IN00-OUT11: red ; OUT09-OUT11: blue :~) circle, and see "
+    "Give blocks texts of their own, as in a (~: IN00-OUT11: red ; OUT08-OUT11: blue :~) car, and see "
     "what they changed; or put one word into each block in turn."
 )
 COMPARE, SWEEP = "Compare with and without", "Sweep it over the blocks"  # the buttons

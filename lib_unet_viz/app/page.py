@@ -21,7 +21,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from lib_unet_viz.app.edit_tab import Edit
 from lib_unet_viz.app.facts import BUNDLED, Facts
 from lib_unet_viz.app.txt2img import Txt2Img
-from lib_unet_viz.demo import scenes
+from lib_unet_viz.demo.things import scenes
+from lib_unet_viz.demo.things.captions import caption
 from lib_unet_viz.drawing.pictures import MOST_BYTES
 from lib_unet_viz.hosts.diffusers.edit import edit
 from lib_unet_viz.ui import components as ui
@@ -44,7 +45,12 @@ LINE = (
 HOST = "127.0.0.1"
 LOOPBACK = (HOST, "localhost")
 MOST_UPLOAD = max(MOST_BYTES, MOST_DUMP)  # bytes
-EXAMPLE_SEEDS = (3, 8, 14, 21)
+EXAMPLES = (
+    ("wearing", "rabbit", "hat"),
+    ("and", "hat", "glasses"),
+    ("eating", "bear", "apple"),
+    ("right of", "cat", "tree"),
+)
 M_ARENA_MAX = -8  # glibc's malloc.h
 
 
@@ -174,9 +180,10 @@ def _remember_once() -> None:
 def _examples() -> list[tuple[Image.Image, str]]:
     """Drawn scenes with their captions."""
     found = []
-    for seed in EXAMPLE_SEEDS:
-        scene = scenes.draw_scene(np.random.default_rng(seed), count=2, distinct=True)
-        found.append((Image.fromarray(scene.picture), scenes.caption(scene, np.random.default_rng(seed))))
+    for seed, (relation, *names) in enumerate(EXAMPLES):
+        rng = np.random.default_rng(seed)
+        scene = scenes.draw_scene(rng, relation=relation, names=names)
+        found.append((Image.fromarray(scene.picture), caption(scene, rng, plainly=True)))
     return found
 
 

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from lib_unet_viz.trace import Trace
 
 EXAMPLES = (
-    "a big red circle and a small blue square",
-    "a small yellow star left of a big green ring",
-    "a purple triangle above an orange cross",
-    "a (~: IN00-OUT11: red ; OUT09-OUT11: blue :~) circle",
+    "a rabbit wearing sunglasses on the beach",
+    "a squirrel with a burger",
+    "a red car left of a tree",
+    "a (~: IN00-OUT11: red ; OUT08-OUT11: blue :~) car",
 )
 EMPTY = """
 <div class="uv-empty"><p>Write a prompt and press Enter. Here will be</p><ul>

@@ -101,10 +101,10 @@ def _app(add: Callable[..., Any]) -> None:
 
 def _trace(add: Callable[..., Any]) -> None:
     examples = f"""
-  unet-viz trace "a big red circle and a small blue square" --seed 7
+  unet-viz trace "a rabbit wearing sunglasses on the beach" --seed 7
   unet-viz trace "a red star" --blocks "IN00-OUT11(+2)" --at "1,5-20(+5)" --average mean --out star
   unet-viz trace "a red star" --no-features --attention IN07,M00 --parts QK,VQK --out star
-  unet-viz trace "a (~: IN00-OUT11: red ; OUT05-OUT11: blue :~) circle" --out layers
+  unet-viz trace "a (~: IN00-OUT11: red ; OUT08-OUT11: blue :~) car" --out layers
   unet-viz trace "a red star" --no-features --no-attention --explore --out star
 {SPECS.rstrip()}
 prompts: a (~: IN00-OUT11: red ; M00: blue :~) circle: each block reads its own text
@@ -317,7 +317,7 @@ def _sweep(add: Callable[..., Any]) -> None:
 
 def _edit(add: Callable[..., Any]) -> None:
     examples = f"""
-  unet-viz edit "a big red circle and a small blue square" --edit "red -> yellow" --out yellow
+  unet-viz edit "a squirrel with a burger" --edit "squirrel -> lion" --out lion
   unet-viz edit "a cat with a hat" --edit "cat -> dog" --edit "hat * 2.5" --align
   unet-viz edit "a cat with a hat" --edit "cat -> dog" --edit --- --edit "+ in the snow" --seed 7
   unet-viz edit "a cat with a hat" --edit "cat -> dog" --cross-steps '{{"default": 0.8, "cat": [0, 0.4]}}'

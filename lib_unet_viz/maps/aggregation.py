@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 METHODS: tuple[Method, ...] = get_args(Method)
 DEFAULT: Method = Settings().method  # the winner of `unet-viz score`, which checks it
 MIDDLE = "M00"
-BEST_LAYER = "IN02"  # of the bundled model, by `unet-viz score`
+BEST_LAYER = "OUT07"  # of the bundled model, by `unet-viz score`
 ALONE: dict[Method, str] = {"vxa": MIDDLE, "vxa_best": BEST_LAYER}
 ITERATIONS, SHARPNESS = 2, 2.0
 _NOTHING = 1e-12

@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SIDE = 128  # places of the longer side
-SMOOTHNESS = 1e-3  # variance of colours in [0, 1] under which a window counts as plain
+REACH = 1.5  # places of a map by which its edges may be off: a window's radius
+SMOOTHNESS = 1e-4  # variance of colours in [0, 1] under which a window counts as plain
 
 
 def along(maps: Tensor, picture: Image.Image) -> Tensor:
     """Maps (map, y, x) of a picture at its shape, the longer side `SIDE` places or the picture's pixels.
 
-    A window reaches as far as one place of `maps`, whose edges may be off by as much. Each map keeps its
-    range.
+    Each map keeps its range. `REACH` and `SMOOTHNESS` were chosen on one half of the nouns and scenes of
+    benchmarks/thing_maps.py.
     """
     guide = _guide(picture)
     size = (int(guide.shape[-2]), int(guide.shape[-1]))
-    radius = max(1, round(max(size) / max(maps.shape[-2:])))
+    radius = max(1, round(REACH * max(size) / max(maps.shape[-2:])))
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     fine = resize(maps, size).clamp(low, high)
     slope, offset = _linear(fine, guide, radius)

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from lib_unet_viz.editing.plan import Request
 
 EXAMPLES = (
-    ("a big red circle and a small blue square", "red -> yellow"),
-    ("a big red circle and a small blue square", "circle -> star"),
-    ("a big red circle", "+ and a small blue square"),
-    ("a big red circle and a small blue square", "red -> green\n---\nsquare -> triangle"),
+    ("a squirrel with a burger", "squirrel -> lion"),
+    ("a panda with a red balloon", "red -> blue"),
+    ("a cat", "+ wearing sunglasses"),
+    ("a big red circle and a small blue square", "red -> green\n---\ncircle -> star"),
 )
 EMPTY = """
 <div class="uv-empty"><p>Write a prompt and what to change in it, and press Edit. Here will be</p><ul>

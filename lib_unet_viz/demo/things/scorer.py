@@ -197,7 +197,7 @@ def truth(scene: ThingScene) -> NDArray[np.int16]:
 
 
 def _tensor(pictures: Pictures | Sequence[Pictures]) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _soften(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
