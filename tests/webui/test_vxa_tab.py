@@ -223,7 +223,7 @@ def test_the_routes_ask_for_the_apis_password(started: Any, scene: tuple[Image.I
     webui = started("--medvram", auth="me:secret")
     assert webui.request("GET", f"{ROUTE}/layers", auth="me:wrong")[0] == 401
     assert webui.request("GET", f"{ROUTE}/layers", auth="secret:me")[0] == 401
-    assert len(numbers(look(webui, scene))) == 16
+    assert len(numbers(look(webui, scene))) == 128
     bare = Webui(webui.url, webui.data)
     assert bare.request("GET", f"{ROUTE}/layers")[0] == 401
     for path in ("vxa", "trace", "edit"):
