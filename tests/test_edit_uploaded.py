@@ -54,6 +54,7 @@ def test_the_source_is_the_picture_and_the_rest_of_a_target_is_it(
     assert hooks(model.pipe.unet) == 0
 
 
+@pytest.mark.heavy
 def test_each_method_says_how_far_the_source_went_away(
     model: Pipeline, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,7 @@ def test_direct_gives_the_very_latent_back(
     assert found.picture.size == picture.size
 
 
+@pytest.mark.heavy
 def test_every_method_beats_plain_ddim_with_guidance(
     tiny: PipelineModel, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def test_negative_cancels_guidance(tiny: PipelineModel, picture: Image.Image) ->
     assert error(tiny, picture, method="negative") == pytest.approx(plain, rel=1e-3)
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("two_inner_steps")
 def test_null_texts_can_be_made_once_and_used_again(tiny: PipelineModel, picture: Image.Image) -> None:
     conditions, uncond = tiny.conditions(["red circle", "red"])

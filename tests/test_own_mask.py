@@ -112,6 +112,7 @@ def same_outside(found: Any, mask: Tensor) -> None:
     assert float((target - source)[:, mask].abs().max()) > 0.1
 
 
+@pytest.mark.heavy
 def test_together_with_words_both_must_allow(model: Pipeline) -> None:
     words = edited(model, None)
     both = edited(model)

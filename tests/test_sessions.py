@@ -109,6 +109,7 @@ def test_sixteen_dumps_of_eight_visitors_are_all_there(address: str) -> None:
             assert (trace.meta["prompt"], trace.meta["seed"]) == (f"a red circle {number}", seed)
 
 
+@pytest.mark.heavy
 def test_what_another_visitor_gets_wrong_or_cancels_changes_nothing(address: str, model: Paused) -> None:
     first, second = visitor(address), visitor(address)
     model.begun.clear()

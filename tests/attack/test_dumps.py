@@ -165,6 +165,7 @@ def test_what_would_take_gigabytes_to_draw_is_refused_or_small(
     assert code == 2 or (tmp_path / "out" / "IN04-features-step001.png").exists()
 
 
+@pytest.mark.heavy
 def test_truncations_and_flips(dump: Path, tmp_path: Path) -> None:
     content, path = dump.read_bytes(), tmp_path / "broken.safetensors"
     rng = np.random.default_rng(0)

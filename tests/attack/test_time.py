@@ -73,6 +73,7 @@ def test_lines_are_as_full_as_can_be(text: str, width: int) -> None:
     assert letters.wrap(several, width) == by_letter(letters, several, width)
 
 
+@pytest.mark.heavy
 def test_captions_and_labels_of_any_length_make_pictures_of_bounded_size() -> None:
     cells, prompt = np.zeros((4, 8, 8, 3), np.uint8), "masterpiece,1girl," * 1_000
     page = montage(cells, caption=f"{prompt}\n{prompt}", column_labels=[prompt] * 2, columns=2)

@@ -27,6 +27,7 @@ def test_vxa_draws_on_the_picture(mode: str, model: str, photo: Path, tmp_path: 
     assert red.std() > 0
 
 
+@pytest.mark.heavy
 def test_vxa_words_and_tokens_name_the_same(model: str, photo: Path, tmp_path: Path) -> None:
     def drawn(*options: str | Path) -> bytes:
         out = tmp_path / "out.png"
