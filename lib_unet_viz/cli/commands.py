@@ -154,17 +154,15 @@ def score(options: Namespace) -> None:
     from lib_unet_viz.demo.things import scorer as things
 
     model, chosen = load(options.model), {"seed": options.seed, "count": options.count or 200}
-    of_things = things.bundled()
-    share = 0.5 if of_things else 1.0
+    of_things = things.load()
     found: dict[str, Any]
     with progress.counting(1.0, "scoring") as now:
         if options.edits:
             chosen["count"] = options.count or 100
-            told: Callable[[float], None] = lambda done: now(done * share, "edits of shapes")  # noqa: E731
+            told: Callable[[float], None] = lambda done: now(done / 2, "edits of shapes")  # noqa: E731
             found = {"edits": score_edits.edits(model, scorer.load(), progress=told, **chosen)}
-            if of_things:
-                more: Callable[[float], None] = lambda done: now((1 + done) / 2, "edits of things")  # noqa: E731
-                found["thing_edits"] = score_thing_edits.edits(model, of_things, progress=more, **chosen)
+            more: Callable[[float], None] = lambda done: now((1 + done) / 2, "edits of things")  # noqa: E731
+            found["thing_edits"] = score_thing_edits.edits(model, of_things, progress=more, **chosen)
         else:
             found = measure(model=model, of_things=of_things, progress=now, **chosen)
     text = report.all_edits(found) if options.edits else report.scores(found, count=chosen["count"])

@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw
 
 from lib_unet_viz.demo import model, score_pictures, score_things
 from lib_unet_viz.demo.score_maps import held_out
-from lib_unet_viz.demo.things import scorer
 from lib_unet_viz.demo.things.catalog import THINGS
 from lib_unet_viz.demo.things.drawing import Canvas, pose
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
@@ -23,17 +22,13 @@ STAGES = ("autoencoder", "scorer", "things_scorer", "unet")
 
 
 def write(folder: Path) -> None:
-    """Write `training.png`, `samples.png` and `things.png` to a folder, made if missing.
-
-    And `samples-things.png`, where a judge of things is bundled.
-    """
+    """Write the loss curves, the sheets of samples and that of all things to a folder, made if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     pipeline = Pipeline.load()
     things(folder / "things.png")
     loss_curves(model.FOLDER, folder / "training.png")
     samples(pipeline, folder / "samples.png")
-    if scorer.FILE.exists():
-        thing_samples(pipeline, folder / "samples-things.png")
+    thing_samples(pipeline, folder / "samples-things.png")
 
 
 def loss_curves(logs: Path, path: Path) -> None:

@@ -67,7 +67,9 @@ def aggregate(
     maps = chosen(maps, method)
     if method in ALONE:
         return summed(maps)
-    if method in ("guided", "informed", "iterated"):
+    if method == "guided":
+        method = "iterated"  # what the picture adds, `words.word_maps` does
+    if method in ("informed", "iterated"):
         found = informed(maps, content, size=affinity[1] if affinity else None)
         return found if affinity is None else _refined(found, method, affinity)
     found = mean(daam_layers(maps))
@@ -163,7 +165,7 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def _refined(maps: Tensor, method: Method, affinity: tuple[Tensor, tuple[int, int]]) -> Tensor:
     table, size = affinity
     small = resize(maps, size).clamp(min=0)
-    if method in ("guided", "iterated"):
+    if method == "iterated":
         return refine(small, sharpened(table), times=ITERATIONS)
     return refine(small, table)
 

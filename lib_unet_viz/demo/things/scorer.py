@@ -110,11 +110,6 @@ def load(path: Path = FILE) -> ThingScorer:
     return scorer.eval()
 
 
-def bundled() -> ThingScorer | None:
-    """That of the bundled model; None where it has none, as long as it does not know things."""
-    return load() if FILE.exists() else None
-
-
 def save(scorer: ThingScorer, path: Path) -> None:
     """Write the weights in half precision."""
     save_file({name: value.half().contiguous() for name, value in scorer.state_dict().items()}, path)
