@@ -34,6 +34,13 @@ def told(alignment: Alignment) -> list[str]:
     return [alignment.fate(at) for at in there]
 
 
+def test_the_other_words_are_those_of_both_prompts_that_no_choice_touches() -> None:
+    found = aligned("a cat with a hat", "cat -> lionfish; + here")
+    assert found.others(found.changed()) == (((1,), (1,)), ((3,), (4,)), ((4,), (5,)), ((5,), (6,)))
+    hat = [found.positions("hat")]
+    assert found.others(hat) == (((1,), (1,)), ((2,), (2, 3)), ((3,), (4,)), ((4,), (5,)), ((), (7,)))
+
+
 def test_a_swapped_word_takes_the_other_ones_place() -> None:
     found = aligned("a cat with a hat", "cat -> dog")
     assert told(found) == ["kept", "swapped", "kept", "kept", "kept"]

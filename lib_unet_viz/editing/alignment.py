@@ -144,6 +144,19 @@ class Alignment:
         olds = token_module.content(self.source.tokens)
         return (*pairs, *((run, ()) for run in _runs(olds, set(olds) - known)))
 
+    def others(self, chosen: Sequence[Pair]) -> tuple[Pair, ...]:
+        """The words of both prompts that have no token among the chosen ones."""
+        taken = [{at for pair in chosen for at in pair[side]} for side in (0, 1)]
+        pairs = [self._pair(word.positions) for word in token_module.words(self.source.tokens)]
+        known = {at for _, new in pairs for at in new}
+        fresh = [word.positions for word in token_module.words(self.target.tokens)]
+        pairs += [((), new) for new in fresh if not known & set(new)]
+        return tuple(pair for pair in pairs if not any(set(pair[side]) & taken[side] for side in (0, 1)))
+
+    def _pair(self, old: Positions) -> Pair:
+        """Tokens of the source and what stands for them in the target."""
+        return old, tuple(sorted({j for old_, new_ in self.pairs if set(old_) & set(old) for j in new_}))
+
     def alpha(self, windows: Windows, step: int, total: int) -> Tensor:
         """Whether a step (from 0) gives each target token the source's map, float32 (token), 0 or 1."""
         found = torch.full((len(self.target.tokens),), float(within(windows.default, step, total)))

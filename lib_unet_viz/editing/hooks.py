@@ -155,7 +155,7 @@ class Editing:
         for at in range(len(latents)):
             number = (first + at) % self.plan.pictures
             if number:
-                mask = local.mask(first + at, (latents.shape[-2], latents.shape[-1]))
+                mask = local.mask(first + at, number, (latents.shape[-2], latents.shape[-1]))
                 self.masks.setdefault(first + at, []).append((call.step + 1, mask))
                 blended[at] = torch.where(mask.to(latents.device), latents[at], latents[at - number])
         return blended
@@ -284,7 +284,7 @@ class Editing:
             if edited:
                 own = self._mixing_of(pair, parts).maps(source, own)
             target = self.plan.targets[pair.target - 1]
-            local.add(pair.image, pair.target, target, (source, own), self._looked)
+            local.add(pair.image, target, (source, own), self._looked)
 
     def _check(self, site: AttentionSite, output: Tensor, positions: int) -> None:
         call = self._call

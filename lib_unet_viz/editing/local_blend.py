@@ -4,6 +4,9 @@ Hertz et al. 2022, algorithm 1, lines 11 to 14, as LocalBlend of google/prompt-t
 words, summed over the steps so far, 3 x 3 max-pooled, divided by their maximum, above a threshold; the union
 of the target's and the source's, and of those of several words. A mask of one's own narrows that further, or
 is all that there is.
+
+Unless maps are wanted as in the paper, words compete for each place, so that "lion" does not take in the
+burger beside it, which its attention grazes too.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lib_unet_viz.attention import information
-from lib_unet_viz.editing.alignment import Alignment, Pair
+from lib_unet_viz.editing.alignment import Alignment, Pair, Positions
 from lib_unet_viz.editing.own_mask import OwnMask
 from lib_unet_viz.notation.tokens import content
 from lib_unet_viz.settings import BlendMaps
@@ -24,7 +27,10 @@ from lib_unet_viz.unet import Size
 
 _SIDES = (0, 1)  # of an alignment: the source, the target
 _NOTHING = 1e-9
-_Key = tuple[int, bool, int, int]  # image, whether it is wanted, side, number of the word
+# A map's focus is its maximum by its mean. A word of less than EVERYWHERE has no place of its own, such as a
+# style, and keeps all; rivals have SHARP times its focus, which articles have not. Words whose maps correlate
+# more than TOGETHER, such as "red" and "car", show one thing.
+EVERYWHERE, SHARP, TOGETHER = 2.0, 0.6, 0.7
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,15 @@ class Blend:
     """What to blend by.
 
     words, subtract: for each target, words by their token positions in the source and in it; each word has a
-    map of its own, and what those of `subtract` show is left out of the mask. own: nothing outside of it may
-    change; without `words`, all inside. threshold: of the maps, and of `own`, whose maximum is 1. start:
-    fraction of the steps before the first blend. maps: informative heads count more (`aggregation.informed`),
-    or all alike as in the paper.
+    map of its own, and what those of `subtract` show is left out of the mask. others: the other words, which
+    compete for each place. own: nothing outside of it may change; without `words`, all inside. threshold: of
+    the maps, and of `own`, whose maximum is 1. start: fraction of the steps before the first blend. maps:
+    informative heads count more (`aggregation.informed`) and words compete, or all alike as in the paper.
     """
 
     words: tuple[tuple[Pair, ...], ...] = ()
     subtract: tuple[tuple[Pair, ...], ...] = ()
+    others: tuple[tuple[Pair, ...], ...] = ()
     threshold: float = 0.3
     start: float = 0.2
     maps: BlendMaps = "informed"
@@ -55,44 +62,92 @@ class LocalBlend:
 
     def __init__(self, blend: Blend) -> None:
         self.blend = blend
-        self._sums: dict[_Key, Tensor] = {}
+        self._sums: dict[tuple[int, int], Tensor] = {}  # by image and side: (token, y, x)
 
     def clear(self) -> None:
         """Forget the maps, as before another pass."""
         self._sums.clear()
 
-    def add(self, image: int, number: int, target: Alignment, maps: Sequence[Tensor], size: Size) -> None:
-        """Add a layer's probabilities of the number-th target's source and its own, (head, token, position).
+    def add(self, image: int, target: Alignment, maps: Sequence[Tensor], size: Size) -> None:
+        """Add a layer's probabilities of an image's source and its own, (head, token, position).
 
-        image: the target's number in the batch. size: (height, width) of the positions.
+        size: (height, width) of the positions.
         """
-        blend = self.blend
         for side, prompt, shown in zip(_SIDES, (target.source, target.target), maps, strict=True):
-            weights = _weights(shown, prompt.tokens) if blend.maps == "informed" else _alike(shown)
-            for wanted, words in ((True, blend.words), (False, blend.subtract)):
-                for word, pair in enumerate(words[number - 1] if words else ()):
-                    if pair[side]:
-                        key = (image, wanted, side, word)
-                        each = torch.einsum("h,hp->p", weights, shown[:, list(pair[side])].sum(1))
-                        self._sums[key] = self._sums.get(key, 0) + each.reshape(size)
+            weights = _weights(shown, prompt.tokens) if self.blend.maps == "informed" else _alike(shown)
+            found = torch.einsum("h,htp->tp", weights, shown).unflatten(1, size)
+            self._sums[image, side] = self._sums.get((image, side), 0) + found
 
-    def mask(self, image: int, size: Size) -> Tensor:
-        """Where a target may differ from its source, as seen so far: bool (y, x) of this size, on the CPU."""
-        own, threshold = self.blend.own, self.blend.threshold
-        allowed = torch.ones(size, dtype=torch.bool) if own is None else own.allows(size, threshold)
-        if self.blend.words:
-            allowed &= self._shown(image, size, wanted=True) & ~self._shown(image, size, wanted=False)
+    def mask(self, image: int, number: int, size: Size) -> Tensor:
+        """Where an image, the number-th target, may differ from its source, as seen so far: bool (y, x) of
+        this size, on the CPU."""
+        blend, own = self.blend, self.blend.own
+        allowed = torch.ones(size, dtype=torch.bool) if own is None else own.allows(size, blend.threshold)
+        if blend.words:
+            shown = self._shown(image, number)
+            allowed &= functional.interpolate(shown[None, None].float(), size=size)[0, 0] > 0
         return allowed
 
-    def _shown(self, image: int, size: Size, *, wanted: bool) -> Tensor:
-        """Where the words to blend by, or to leave out, are in a target or in its source."""
-        found = torch.zeros(size, dtype=torch.bool)
-        for key, total in self._sums.items():
-            if key[:2] == (image, wanted):
-                pooled = functional.max_pool2d(total.cpu()[None, None], 3, stride=1, padding=1)
-                large = functional.interpolate(pooled, size=size)[0, 0]
-                found |= large > self.blend.threshold * large.max()
-        return found
+    def _shown(self, image: int, number: int) -> Tensor:
+        """Where the words to blend by are in a target or in its source, less what is left out in either."""
+        wanted = unwanted = torch.zeros(1, 1, dtype=torch.bool)
+        for side in _SIDES:
+            if (image, side) not in self._sums:
+                continue
+            maps = self._sums[image, side].cpu()
+            words, left_out, others = (
+                _of_words(maps, [pair[side] for pair in pairs[number - 1]] if pairs else [])
+                for pairs in (self.blend.words, self.blend.subtract, self.blend.others)
+            )
+            wanted = wanted | self._near(words)
+            if self.blend.maps == "informed" and len(words):
+                unwanted = unwanted | self._lost(*map(_smooth, (words, left_out, others)))
+            else:
+                unwanted = unwanted | self._near(left_out)
+        return wanted & ~unwanted
+
+    def _near(self, words: Tensor) -> Tensor:
+        """Where words of these maps (word, y, x) are, and beside them: bool (y, x)."""
+        pooled = functional.max_pool2d(words[:, None], 3, stride=1, padding=1)[:, 0]
+        return (_relative(pooled) > self.blend.threshold).any(0)
+
+    def _lost(self, words: Tensor, left_out: Tensor, others: Tensor) -> Tensor:
+        """Where a word to leave out, or a rival among the others, is, and shows more than the words to blend
+        by, of their maps (word, y, x): bool (y, x). Ours."""
+        rivals = torch.cat([left_out, others[_compete(others, words)]])
+        theirs, mine = _relative(rivals), _relative(words).amax(0)
+        return ((theirs > self.blend.threshold) & (theirs > mine)).any(0)
+
+
+def _of_words(maps: Tensor, words: Sequence[Positions]) -> Tensor:
+    """The maps (word, y, x) of words by their positions, of those of tokens (token, y, x); none for ()."""
+    found = [maps[list(positions)].sum(0) for positions in words if positions]
+    return torch.stack(found) if found else maps[:0]
+
+
+def _smooth(words: Tensor) -> Tensor:
+    """Maps (word, y, x) averaged over 3 x 3 places."""
+    return functional.avg_pool2d(words[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
+
+
+def _relative(words: Tensor) -> Tensor:
+    """Each map (word, y, x) divided by its maximum."""
+    return words / words.amax((1, 2), keepdim=True)
+
+
+def _compete(others: Tensor, words: Tensor) -> Tensor:
+    """Which words have a place of their own beside the words to blend by, of their maps (word, y, x)."""
+    mine, theirs = (maps.amax((1, 2)) / maps.mean((1, 2)) for maps in (words, others))
+    focused = (mine >= EVERYWHERE) & (theirs[:, None] >= SHARP * mine)
+    return (focused & (_correlations(others, words) <= TOGETHER)).all(1)
+
+
+def _correlations(first: Tensor, second: Tensor) -> Tensor:
+    """Pearson's of each two maps, (first, second), of maps (word, y, x)."""
+    a, b = (
+        functional.normalize((each - each.mean((1, 2), keepdim=True)).flatten(1)) for each in (first, second)
+    )
+    return a @ b.T
 
 
 def _weights(maps: Tensor, tokens: Sequence[str]) -> Tensor:

@@ -72,9 +72,13 @@ class Request:
             return None if own is None else alone
         chosen, left_out = _phrases(settings.blend_words), _phrases(settings.subtract)
         grouped = _summed if settings.blend_maps == "mean" else tuple
+        words = [_places(target, chosen) if chosen else target.changed() for target in targets]
+        without = [_places(target, left_out) for target in targets]
+        named = zip(targets, words, without, strict=True)
         return Blend(
-            tuple(grouped(_places(target, chosen) if chosen else target.changed()) for target in targets),
-            tuple(grouped(_places(target, left_out)) for target in targets),
+            tuple(map(grouped, words)),
+            tuple(map(grouped, without)),
+            tuple(target.others([*here, *there]) for target, here, there in named),
             settings.threshold,
             settings.blend_start,
             settings.blend_maps,

@@ -309,8 +309,9 @@ class EditSettings(Section):
     {"default": 0.8, "cat": [0, 0.4]}; also as JSON. self_steps, self_size: the same of self-attention with at
     most self_size² positions (0: as many as 16 x 16 at 512 x 512 pixels). blend: keep what lies outside of
     the maps of `blend_words` (blank: those that the edits change), with what `subtract` shows; from
-    blend_start (a fraction of the steps) on. blend_maps: informative heads count more, or all alike as in the
-    paper. sweep: also draw the first target with the source's attention in 0 % to 100 % of them.
+    blend_start (a fraction of the steps) on. blend_maps: informative heads count more, and words compete
+    for each place; or all alike as in the paper. sweep: also draw the first target with the source's
+    attention in 0 % to 100 % of them.
     """
 
     place: ClassVar[str] = "edit"
@@ -411,7 +412,10 @@ class EditSettings(Section):
         "informed",
         "Blend maps",
         "how heads become one map",
-        meanings={"informed": "informative heads count more", "mean": "all alike, as in the paper"},
+        meanings={
+            "informed": "informative heads count more, and words compete for each place",
+            "mean": "all alike, as in the paper",
+        },
         flag="--blend-maps",
         places=EDITED,
     )
