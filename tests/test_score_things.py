@@ -82,7 +82,14 @@ def test_relations_and_colours_are_judged_by_what_is_seen() -> None:
     seen = {"car": judges.Seen("red", (0, 0))}
     assert score_things.is_colored(seen, "car", "red")
     assert not score_things.is_colored(seen, "car", "blue")
-    assert not score_things.is_colored(seen, "cat", "red")
+    assert score_things.is_colored(seen, "cat", "red") is None
+
+
+def test_a_things_own_colour_counts_as_the_one_that_was_asked_for() -> None:
+    seen = {name: judges.Seen("", (0, 0)) for name in ("car", "robot")}
+    assert score_things.is_colored(seen, "car", "red")
+    assert not score_things.is_colored(seen, "car", "blue")
+    assert not score_things.is_colored(seen, "robot", "gray")  # it is of a light blue
 
 
 def test_parts_are_asked_where_they_are_seen_and_of_one_thing_only() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -77,6 +78,12 @@ def test_scenes_of_both_worlds_are_encoded_once_with_their_captions(tmp_path: Pa
     assert 0 <= data.foreground.min() < data.foreground.max() <= 1
     assert len(data.captions) == dataset.CHUNK
     assert data.nouns.shape == (dataset.CHUNK, side, side)
+    attached = {
+        number
+        for number in range(dataset.CHUNK)
+        if re.search("wearing|eating|holding", str(data.captions[number]))
+    }
+    assert set(data.attached) == attached > set()
     for captions, nouns in zip(data.captions, data.nouns, strict=True):
         shown = {worlds.NOUNS[number] for number in nouns.unique()} - {""}
         assert shown
@@ -147,3 +154,14 @@ def test_a_judge_learns_and_is_saved(tmp_path: Path) -> None:
         tensor = torch.from_numpy(picture).permute(0, 3, 1, 2).float() / 127.5 - 1
         torch.testing.assert_close(again(tensor), trained(tensor), atol=0.05, rtol=0.05)
     assert set(scorer.accuracy(again, count=4, seed=0)) == {"things", "scenes", "colors"}
+
+
+def test_small_things_count_as_if_they_were_large() -> None:
+    nouns = torch.zeros(1, 3, 16, 16)
+    nouns[0, 1, :, :4] = 1  # as large as LARGE
+    nouns[0, 2, 0, 4:6] = 1
+    nouns[0, 0] = 1 - nouns[0].sum(0)
+    found = train_unet._emphasis(nouns)
+    assert found.shape == (1, 1, 16, 16)
+    assert found[0, 0, 0].tolist() == [1] * 4 + [train_unet.MOST] * 2 + [1] * 10
+    assert found[0, 0, 1:].unique().tolist() == [1]

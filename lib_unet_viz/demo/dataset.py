@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from lib_unet_viz.demo import worlds
+from lib_unet_viz.demo.things.scenes import ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,12 @@ class Dataset:
     def scaling_factor(self) -> float:
         """What brings the latents to a standard deviation of 1, as Stable Diffusion's 0.18215 does."""
         return 1 / self.latents[:SHARD].std().item()
+
+    @cached_property
+    def attached(self) -> NDArray[np.int64]:
+        """The numbers of the scenes in which one thing wears, eats or holds another (scene)."""
+        said = (any(f"{action} " in text for text in texts for action in ACTIONS) for texts in self.captions)
+        return np.flatnonzero(np.fromiter(said, dtype=bool))
 
 
 @torch.no_grad()

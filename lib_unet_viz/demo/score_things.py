@@ -15,7 +15,7 @@ from lib_unet_viz.demo.edit_metrics import psnr_in
 from lib_unet_viz.demo.score_pictures import BATCH, draw
 from lib_unet_viz.demo.things import scorer as judge
 from lib_unet_viz.demo.things.captions import caption
-from lib_unet_viz.demo.things.scenes import ThingScene, draw_scene
+from lib_unet_viz.demo.things.scenes import ThingScene, draw_scene, is_of_color
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,11 +48,11 @@ def pictures(
     """Shares of generated pictures, of `count` captions of each case, in which what was asked for is found.
 
     one_thing: the thing; two_things, unseen_pair: both; colour: of the things for which one was asked, those
-    that are found and have it; relation: of the two things' pictures, those in which both are found, on the
-    sides asked for.
+    that are found and have it; colour_of_found: the same of those that are found; relation: of the two
+    things' pictures, those in which both are found, on the sides asked for.
     """
     shares: dict[str, float] = {}
-    colors: list[bool] = []
+    colors: list[bool | None] = []
     relations: list[bool] = []
     for number, case in enumerate(CASES):
         found = []
@@ -66,7 +66,12 @@ def pictures(
                 relations += [is_related(each, scene)] if case == "two_things" else []
             progress((number + min(1.0, (at + BATCH) / count)) / len(CASES))
         shares[case] = float(np.mean(found))
-    return {**shares, "colour": float(np.mean(colors)), "relation": float(np.mean(relations))}
+    return {
+        **shares,
+        "colour": float(np.mean([color is True for color in colors])),
+        "colour_of_found": float(np.mean([color for color in colors if color is not None])),
+        "relation": float(np.mean(relations)),
+    }
 
 
 def autoencoded(model: Pipeline, *, count: int, seed: int) -> dict[str, float]:
@@ -83,9 +88,12 @@ def autoencoded(model: Pipeline, *, count: int, seed: int) -> dict[str, float]:
     return {"psnr_db": float(np.mean(whole)), "things_psnr_db": float(np.mean(inside))}
 
 
-def is_colored(seen: dict[str, judge.Seen], name: str, color: str) -> bool:
-    """Whether a thing is found, and has the colour."""
-    return name in seen and seen[name].color == color
+def is_colored(seen: dict[str, judge.Seen], name: str, color: str) -> bool | None:
+    """Whether a thing has the colour, be it as its own one; None where it is not found."""
+    if name not in seen:
+        return None
+    shown = seen[name].color
+    return shown == color or not shown and is_of_color(name, color)
 
 
 def is_related(seen: dict[str, judge.Seen], scene: ThingScene) -> bool:

@@ -31,6 +31,10 @@ MIN_SNR = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Wei
 # Guttenberg 2023, "Diffusion with Offset Noise": else the mean of the first noise picks the background.
 OFFSET_NOISE = 0.2
 FOREGROUND = 2.0  # how much more a latent position wholly inside an object counts
+# What is worn, eaten or held covers few positions and is learned last. A thing of fewer positions than LARGE
+# counts as if it had so many, up to MOST times; a share of ATTACHED of the samples shows such pairs for sure.
+LARGE, MOST = 64, 4.0
+ATTACHED = 0.2
 SLOWEST_DECAY = 0.999
 EMBEDDING = "token_embedding.weight"
 # After Yu et al. 2024, "Representation Alignment for Generation": what is asked what it sees learns sooner to
@@ -157,6 +161,8 @@ def _losses(
     cross-entropy of the nouns that each place is said to show."""
     device = next(network.parameters()).device
     picked = rng.integers(0, len(data.latents), count)
+    attached = rng.random(count) < (ATTACHED if len(data.attached) else 0)
+    picked[attached] = rng.choice(data.attached, attached.sum())
     texts = ["" if rng.random() < NO_CAPTION else str(rng.choice(data.captions[i])) for i in picked]
     ids = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(device)
     clean = data.latents[picked].to(device) * data.scaling_factor
@@ -166,10 +172,20 @@ def _losses(
     kept = signal[steps][:, None, None, None]
     guess, named = network(kept.sqrt() * clean + (1 - kept).sqrt() * noise, steps, ids)
     snr = kept / (1 - kept)
-    weight = (1 + FOREGROUND * data.foreground[picked].to(device)) * snr.clamp(max=MIN_SNR) / snr
     there = functional.one_hot(data.nouns[picked].long(), len(worlds.NOUNS)).movedim(-1, 1).float().to(device)
+    inside = data.foreground[picked].to(device) * _emphasis(there)
+    weight = (1 + FOREGROUND * inside) * snr.clamp(max=MIN_SNR) / snr
     naming = functional.cross_entropy(named, functional.avg_pool2d(there, 2))
     return (weight * (guess - noise) ** 2).mean(), naming
+
+
+def _emphasis(there: torch.Tensor) -> torch.Tensor:
+    """How much more each position (sample, 1, y, x) counts as its noun covers few, of one-hot nouns (sample,
+    noun, y, x): from 1, also for the background, to MOST."""
+    areas = there.sum((2, 3), keepdim=True).clamp(min=1)
+    factors = (LARGE / areas).clamp(1, MOST)
+    factors[:, 0] = 1
+    return (there * factors).sum(1, keepdim=True)
 
 
 def _gradient(network: TextToNoise) -> torch.Tensor:

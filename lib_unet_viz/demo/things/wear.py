@@ -17,8 +17,8 @@ FIT: dict[str, tuple[str, tuple[float, float], float]] = {
     "hat": ("hat", (0.0, 0.66), 1.5),
     "cap": ("hat", (0.0, 0.5), 1.35),
     "crown": ("hat", (0.0, 0.6), 1.1),
-    "glasses": ("eyes", (0.0, 0.0), 1.15),
-    "sunglasses": ("eyes", (0.0, 0.0), 1.2),
+    "glasses": ("eyes", (0.0, 0.0), 1.5),
+    "sunglasses": ("eyes", (0.0, 0.0), 1.5),
 }
 
 WEAR = (
@@ -101,11 +101,21 @@ WEAR = (
     ),
     wear(
         "sunglasses",
+        stroke("frame", "cloth", (-0.3, -0.22), (0.3, -0.22), width=0.2),
         *both(
-            curve("lenses", "lens", (0.08, -0.28), (0.92, -0.3), (0.9, 0.12), (0.6, 0.38), (0.24, 0.26)),
-            stroke("gleam", "gray", (0.36, -0.1), (0.52, 0.14), width=0.08),
+            curve("frame", "cloth", (0.04, -0.42), (0.94, -0.44), (0.96, 0.14), (0.62, 0.52), (0.18, 0.34)),
+            curve(
+                "lenses",
+                "lens",
+                (0.2, -0.2),
+                (0.8, -0.22),
+                (0.82, 0.1),
+                (0.58, 0.32),
+                (0.3, 0.2),
+                outline=False,
+            ),
+            stroke("gleam", "gray", (0.38, -0.08), (0.52, 0.12), width=0.08),
         ),
-        stroke("frame", "cloth", (-0.96, -0.28), (0.96, -0.28), width=0.16),
         lens=(34, 32, 42),
         cloth=(34, 32, 42),
         words=("shades",),
