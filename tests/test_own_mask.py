@@ -177,8 +177,8 @@ def test_words_say_what_it_does() -> None:
         return explanation.blended(plan_of("red -> blue", mask=LEFT, **settings), 1)
 
     assert said() == (
-        "local blend from 20% of the steps on: only where red, blue shows and inside the given mask "
-        "(31% of the picture) may change"
+        "local blend from 20% of the steps on: only where red, blue shows more than the other words "
+        "and inside the given mask (31% of the picture) may change"
     )
     assert said(blend=False, blend_start=0) == (
         "mask: only what is inside the given mask (31% of the picture) may change"

@@ -140,7 +140,10 @@ def blended(plan: Plan, number: int) -> str:
     if not words:
         return "local blend without a word: nothing may change"
     less = f", but not {without}" if without else ""
-    return f"local blend{start}: only where {words} shows {f'and {own} ' if own else ''}may change{less}"
+    more = " more than the other words" if blend.maps == "informed" else ""
+    return (
+        f"local blend{start}: only where {words} shows{more}{f' and {own}' if own else ''} may change{less}"
+    )
 
 
 def _names(target: Alignment, pairs: Sequence[Pair]) -> str:
