@@ -99,8 +99,8 @@ def test_facts_say_when_and_where(ldm_unet: object) -> None:
 def test_blended_names_the_words_of_both_prompts() -> None:
     _, plan = planned("red -> blue\n---\n+ outside", subtract="square", blend_start=0.5)
     assert edit_words.blended(plan, 1) == (
-        "local blend from 50% of the steps on: only where red, blue shows more than the other words may change, "
-        "but not square"
+        "local blend from 50% of the steps on: only where red, blue shows more than the other words "
+        "may change, but not square"
     )
     _, as_in_the_paper = planned("red -> blue", blend_maps="mean")
     assert "only where red, blue shows may change" in edit_words.blended(as_in_the_paper, 1)

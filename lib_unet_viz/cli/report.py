@@ -103,6 +103,7 @@ def scores(found: Mapping[str, Any], *, count: int) -> str:
         "two_things": "two things",
         "unseen_pair": "worn or eaten, pairs not trained on",
         "colour": "things of the colour asked for",
+        "colour_of_found": "of the things found, those of the colour asked for",
         "relation": "two things on the sides asked for",
     }
     drawn = [(names.get(name, name), f"{value:.1%}") for name, value in pictures.items()]
