@@ -101,7 +101,7 @@ def _app(add: Callable[..., Any]) -> None:
 
 def _trace(add: Callable[..., Any]) -> None:
     examples = f"""
-  unet-viz trace "a rabbit wearing sunglasses on the beach" --seed 7
+  unet-viz trace "a rabbit wearing sunglasses on the beach" --seed 12
   unet-viz trace "a red star" --blocks "IN00-OUT11(+2)" --at "1,5-20(+5)" --average mean --out star
   unet-viz trace "a red star" --no-features --attention IN07,M00 --parts QK,VQK --out star
   unet-viz trace "a (~: IN00-OUT11: red ; OUT08-OUT11: blue :~) car" --out layers

@@ -29,8 +29,9 @@ _SIDES = (0, 1)  # of an alignment: the source, the target
 _NOTHING = 1e-9
 # A map's focus is its maximum by its mean. A word of less than EVERYWHERE has no place of its own, such as a
 # style, and keeps all; rivals have SHARP times its focus, which articles have not. Words whose maps correlate
-# more than TOGETHER, such as "red" and "car", show one thing.
-EVERYWHERE, SHARP, TOGETHER = 2.0, 0.6, 0.7
+# more than TOGETHER, such as "red" and "car", show one thing. As rivals bound its place, a word's own reaches
+# down to FURTHER of the threshold.
+EVERYWHERE, SHARP, TOGETHER, FURTHER = 2.0, 0.6, 0.7, 0.5
 
 
 @dataclass(frozen=True)
@@ -99,17 +100,13 @@ class LocalBlend:
                 _of_words(maps, [pair[side] for pair in pairs[number - 1]] if pairs else [])
                 for pairs in (self.blend.words, self.blend.subtract, self.blend.others)
             )
-            wanted = wanted | self._near(words)
+            threshold = self.blend.threshold
             if self.blend.maps == "informed" and len(words):
+                wanted = wanted | _near(words, FURTHER * threshold)
                 unwanted = unwanted | self._lost(*map(_smooth, (words, left_out, others)))
             else:
-                unwanted = unwanted | self._near(left_out)
+                wanted, unwanted = wanted | _near(words, threshold), unwanted | _near(left_out, threshold)
         return wanted & ~unwanted
-
-    def _near(self, words: Tensor) -> Tensor:
-        """Where words of these maps (word, y, x) are, and beside them: bool (y, x)."""
-        pooled = functional.max_pool2d(words[:, None], 3, stride=1, padding=1)[:, 0]
-        return (_relative(pooled) > self.blend.threshold).any(0)
 
     def _lost(self, words: Tensor, left_out: Tensor, others: Tensor) -> Tensor:
         """Where a word to leave out, or a rival among the others, is, and shows more than the words to blend
@@ -117,6 +114,12 @@ class LocalBlend:
         rivals = torch.cat([left_out, others[_compete(others, words)]])
         theirs, mine = _relative(rivals), _relative(words).amax(0)
         return ((theirs > self.blend.threshold) & (theirs > mine)).any(0)
+
+
+def _near(words: Tensor, threshold: float) -> Tensor:
+    """Where words of these maps (word, y, x) are, and beside them: bool (y, x)."""
+    pooled = functional.max_pool2d(words[:, None], 3, stride=1, padding=1)[:, 0]
+    return (_relative(pooled) > threshold).any(0)
 
 
 def _of_words(maps: Tensor, words: Sequence[Positions]) -> Tensor:
