@@ -86,6 +86,21 @@ def test_what_is_subtracted_is_its_own_place_only() -> None:
     assert share(found, RIGHT) == 0
 
 
+@pytest.mark.parametrize("strength", [0, -2])
+def test_a_word_without_strength_is_where_the_source_has_it(strength: float) -> None:
+    target = aligned(PROMPT, f"fox * {strength}")
+    pairs = (target.positions("fox"),)
+    local = LocalBlend(Blend((pairs,), (), (target.others(pairs),)))
+    heads = torch.full((2, len(target.source.tokens), *SIZE), 1e-4)
+    heads[:, 3], heads[:, 6] = FOX, CAKE
+    weaker = heads.clone()
+    weaker[:, 3] *= strength
+    local.add(1, target, [heads.flatten(2), weaker.flatten(2)], SIZE)
+    found = local.mask(1, 1, SIZE)
+    assert share(found, LEFT) == 1
+    assert share(found, RIGHT) == 0
+
+
 @pytest.mark.parametrize("maps", ["informed", "mean"])
 def test_before_any_map_nothing_may_change(maps: BlendMaps) -> None:
     words = ((((3,), (3,)),),)

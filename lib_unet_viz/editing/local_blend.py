@@ -123,9 +123,13 @@ def _near(words: Tensor, threshold: float) -> Tensor:
 
 
 def _of_words(maps: Tensor, words: Sequence[Positions]) -> Tensor:
-    """The maps (word, y, x) of words by their positions, of those of tokens (token, y, x); none for ()."""
+    """The maps (word, y, x) of words by their positions, of those of tokens (token, y, x).
+
+    None for (), nor for a word that is nowhere, as one whose strength is 0 or less.
+    """
     found = [maps[list(positions)].sum(0) for positions in words if positions]
-    return torch.stack(found) if found else maps[:0]
+    there = [each for each in found if each.max() > 0]
+    return torch.stack(there) if there else maps[:0]
 
 
 def _smooth(words: Tensor) -> Tensor:
