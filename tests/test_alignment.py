@@ -34,11 +34,12 @@ def told(alignment: Alignment) -> list[str]:
     return [alignment.fate(at) for at in there]
 
 
-def test_the_other_words_are_those_of_both_prompts_that_no_choice_touches() -> None:
-    found = aligned("a cat with a hat", "cat -> lionfish; + here")
-    assert found.others(found.changed()) == (((1,), (1,)), ((3,), (4,)), ((4,), (5,)), ((5,), (6,)))
+def test_the_other_words_are_those_of_both_prompts_that_are_not_beside_a_chosen_one() -> None:
+    found = aligned("a big cat with a hat", "cat -> lionfish; + right here")
     hat = [found.positions("hat")]
-    assert found.others(hat) == (((1,), (1,)), ((2,), (2, 3)), ((3,), (4,)), ((4,), (5,)), ((), (7,)))
+    assert found.others(hat) == (((1,), (1,)), ((2,), (2,)), ((3,), (3, 4)), ((4,), (5,)), ((), (9,)))
+    cat = [found.positions("cat")]
+    assert found.others(cat) == (((1,), (1,)), ((5,), (6,)), ((6,), (7,)), ((), (8,)), ((), (9,)))
 
 
 def test_a_swapped_word_takes_the_other_ones_place() -> None:

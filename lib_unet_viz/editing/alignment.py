@@ -145,13 +145,19 @@ class Alignment:
         return (*pairs, *((run, ()) for run in _runs(olds, set(olds) - known)))
 
     def others(self, chosen: Sequence[Pair]) -> tuple[Pair, ...]:
-        """The words of both prompts that have no token among the chosen ones."""
-        taken = [{at for pair in chosen for at in pair[side]} for side in (0, 1)]
-        pairs = [self._pair(word.positions) for word in token_module.words(self.source.tokens)]
+        """The words of both prompts that are not among the chosen ones and do not stand beside one, as an
+        adjective does."""
+        near, words = [], []
+        for side, prompt in enumerate((self.source, self.target)):
+            taken = {at for pair in chosen for at in pair[side]}
+            words.append([word.positions for word in token_module.words(prompt.tokens)])
+            touched = [bool(taken & set(word)) for word in words[side]]
+            around = zip(touched, [False, *touched], [*touched[1:], False], words[side], strict=False)
+            near.append({at for *beside, word in around if any(beside) for at in word})
+        pairs = [self._pair(word) for word in words[0]]
         known = {at for _, new in pairs for at in new}
-        fresh = [word.positions for word in token_module.words(self.target.tokens)]
-        pairs += [((), new) for new in fresh if not known & set(new)]
-        return tuple(pair for pair in pairs if not any(set(pair[side]) & taken[side] for side in (0, 1)))
+        pairs += [((), word) for word in words[1] if not known & set(word)]
+        return tuple(pair for pair in pairs if not any(set(pair[side]) & near[side] for side in (0, 1)))
 
     def _pair(self, old: Positions) -> Pair:
         """Tokens of the source and what stands for them in the target."""

@@ -29,9 +29,8 @@ _SIDES = (0, 1)  # of an alignment: the source, the target
 _NOTHING = 1e-9
 # A map's focus is its maximum by its mean. A word of less than EVERYWHERE has no place of its own, such as a
 # style, and keeps all; rivals have SHARP times its focus, which articles have not. Words whose maps correlate
-# more than TOGETHER, such as "red" and "car", show one thing. As rivals bound its place, a word's own reaches
-# down to FURTHER of the threshold.
-EVERYWHERE, SHARP, TOGETHER, FURTHER = 2.0, 0.6, 0.7, 0.5
+# more than TOGETHER, such as "red" and "car", show one thing.
+EVERYWHERE, SHARP, TOGETHER = 2.0, 0.6, 0.7
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Blend:
     """What to blend by.
 
     words, subtract: for each target, words by their token positions in the source and in it; each word has a
-    map of its own, and what those of `subtract` show is left out of the mask. others: the other words, which
-    compete for each place. own: nothing outside of it may change; without `words`, all inside. threshold: of
+    map of its own, and what those of `subtract` show is left out of the mask. others: words that compete for
+    each place. own: nothing outside of it may change; without `words`, all inside. threshold: of
     the maps, and of `own`, whose maximum is 1. start: fraction of the steps before the first blend. maps:
     informative heads count more (`aggregation.informed`) and words compete, or all alike as in the paper.
     """
@@ -100,13 +99,17 @@ class LocalBlend:
                 _of_words(maps, [pair[side] for pair in pairs[number - 1]] if pairs else [])
                 for pairs in (self.blend.words, self.blend.subtract, self.blend.others)
             )
-            threshold = self.blend.threshold
+            wanted = wanted | self._near(words)
             if self.blend.maps == "informed" and len(words):
-                wanted = wanted | _near(words, FURTHER * threshold)
                 unwanted = unwanted | self._lost(*map(_smooth, (words, left_out, others)))
             else:
-                wanted, unwanted = wanted | _near(words, threshold), unwanted | _near(left_out, threshold)
+                unwanted = unwanted | self._near(left_out)
         return wanted & ~unwanted
+
+    def _near(self, words: Tensor) -> Tensor:
+        """Where words of these maps (word, y, x) are, and beside them: bool (y, x)."""
+        pooled = functional.max_pool2d(words[:, None], 3, stride=1, padding=1)[:, 0]
+        return (_relative(pooled) > self.blend.threshold).any(0)
 
     def _lost(self, words: Tensor, left_out: Tensor, others: Tensor) -> Tensor:
         """Where a word to leave out, or a rival among the others, is, and shows more than the words to blend
@@ -114,12 +117,6 @@ class LocalBlend:
         rivals = torch.cat([left_out, others[_compete(others, words)]])
         theirs, mine = _relative(rivals), _relative(words).amax(0)
         return ((theirs > self.blend.threshold) & (theirs > mine)).any(0)
-
-
-def _near(words: Tensor, threshold: float) -> Tensor:
-    """Where words of these maps (word, y, x) are, and beside them: bool (y, x)."""
-    pooled = functional.max_pool2d(words[:, None], 3, stride=1, padding=1)[:, 0]
-    return (_relative(pooled) > threshold).any(0)
 
 
 def _of_words(maps: Tensor, words: Sequence[Positions]) -> Tensor:
