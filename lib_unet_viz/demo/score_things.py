@@ -48,7 +48,7 @@ def pictures(
     """Shares of generated pictures, of `count` captions of each case, in which what was asked for is found.
 
     one_thing: the thing; two_things, unseen_pair: both; colour: of the things for which one was asked, those
-    that are found and have it; colour_of_found: the same of those that are found; relation: of the two
+    that are found and have it; colour_of_found: the same of those that are found, 0 for none; relation: of the two
     things' pictures, those in which both are found, on the sides asked for.
     """
     shares: dict[str, float] = {}
@@ -66,10 +66,11 @@ def pictures(
                 relations += [is_related(each, scene)] if case == "two_things" else []
             progress((number + min(1.0, (at + BATCH) / count)) / len(CASES))
         shares[case] = float(np.mean(found))
+    known = [color for color in colors if color is not None]
     return {
         **shares,
         "colour": float(np.mean([color is True for color in colors])),
-        "colour_of_found": float(np.mean([color for color in colors if color is not None])),
+        "colour_of_found": float(np.mean(known)) if known else 0.0,
         "relation": float(np.mean(relations)),
     }
 
