@@ -198,7 +198,15 @@ def test_the_score_has_the_documented_keys(bundled: Pipeline) -> None:
         progress=lambda share, doing: done.append(share),
     )
     of_shapes = {"scorer_on_drawn", "one_object", "two_objects"}
-    of_things = {"things_scorer_on_drawn", "one_thing", "two_things", "colour", "relation", "unseen_pair"}
+    of_things = {
+        "things_scorer_on_drawn",
+        "one_thing",
+        "two_things",
+        "colour",
+        "colour_of_found",
+        "relation",
+        "unseen_pair",
+    }
     assert set(found["pictures"]) == of_shapes | of_things
     assert {"things", "attached", "parts", "asked"} <= set(found["maps"])
     assert found["maps"]["default"] in found["maps"]["two_objects"]

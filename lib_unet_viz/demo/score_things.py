@@ -48,8 +48,8 @@ def pictures(
     """Shares of generated pictures, of `count` captions of each case, in which what was asked for is found.
 
     one_thing: the thing; two_things, unseen_pair: both; colour: of the things for which one was asked, those
-    that are found and have it; colour_of_found: the same of those that are found, 0 for none; relation: of the two
-    things' pictures, those in which both are found, on the sides asked for.
+    that are found and have it; colour_of_found: the same of those that are found, 0 for none; relation: of
+    the two things' pictures, those in which both are found, on the sides asked for.
     """
     shares: dict[str, float] = {}
     colors: list[bool | None] = []
