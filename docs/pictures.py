@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from lib_unet_viz.app import edit_tab, txt2img
 from lib_unet_viz.demo import report
 from lib_unet_viz.demo.things import scorer
 from lib_unet_viz.demo.things.scenes import draw_scene
@@ -32,15 +33,16 @@ from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 from lib_unet_viz.maps import vxa
 from lib_unet_viz.maps.words import word_maps
 from lib_unet_viz.settings import EditSettings, Settings
+from lib_unet_viz.ui.edit_tab import EXAMPLES
 from lib_unet_viz.workspace import page as workspace
 from lib_unet_viz.workspace.bundle import Bundle
 
 FOLDER = Path(__file__).parent
-PROMPT, PROMPT_SEED = "a rabbit wearing sunglasses on the beach", 12
+PROMPT, PROMPT_SEED = txt2img.EXAMPLES[0], txt2img.SEED
 UNLAYERED, LAYERED = "a red car and a tree", "a (~: IN00-OUT11: red ; OUT08-OUT11: blue :~) car and a tree"
 SEEN_PROMPT, SEEN = "a hat and glasses", ("hat", "glasses")
 SWEPT, SWEPT_WORD = "a blue car and a tree", "blue"
-EDITED, SWAP, REFINEMENT, EDIT_SEED = "a squirrel with a burger", "squirrel -> lion", "+ in the snow", 4
+(EDITED, SWAP), REFINEMENT, EDIT_SEED = EXAMPLES[0], "+ in the snow", edit_tab.SEED
 EDITED_OTHER = "burger"  # which is to stay
 SHAPES, MASKED_SEED = "a big red circle and a small blue square", 4
 SETTINGS = {"features": {"blocks": "OUT08", "steps": "10"}, "attention": {"blocks": "OUT10", "steps": "15"}}

@@ -39,9 +39,9 @@ class Blend:
 
     words, subtract: for each target, words by their token positions in the source and in it; each word has a
     map of its own, and what those of `subtract` show is left out of the mask. others: words that compete for
-    each place. own: nothing outside of it may change; without `words`, all inside. threshold: of
-    the maps, and of `own`, whose maximum is 1. start: fraction of the steps before the first blend. maps:
-    informative heads count more (`aggregation.informed`) and words compete, or all alike as in the paper.
+    each place. own: nothing outside of it may change; without `words`, all inside. threshold: of the maps,
+    and of `own`, whose maximum is 1. start: fraction of the steps before the first blend. maps: informative
+    heads count more (`aggregation.informed`) and words compete, or all alike as in the paper.
     """
 
     words: tuple[tuple[Pair, ...], ...] = ()
