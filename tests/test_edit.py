@@ -142,7 +142,7 @@ def test_equals_the_paper(precise: Pipeline, name: str) -> None:
     settings = EditSettings(**{"blend": False, "blend_maps": "mean", **CASES[name]})
     request = Request.of(PROMPT, settings)
     plan = request.plan(partial(host.tokens, precise.pipe))
-    ours = edit(precise, PROMPT, settings, steps=4, seed=5)
+    ours = edit(precise, PROMPT, settings, steps=4, cfg=7.5, seed=5)
     theirs, masks = by_the_paper(precise, plan, request.prompts, steps=4, cfg=7.5, seed=5)
     assert ours.latents is not None
     assert float((ours.latents - theirs).abs().max()) < 1e-8
@@ -166,7 +166,7 @@ def test_xl_and_v_prediction_equal_the_paper(tiny_xl_pipe: Any, tiny_pipe: Any) 
             model = Pipeline(pipe, "tiny")
             request = Request.of("red circle", settings)
             plan = request.plan(partial(host.tokens, pipe))
-            ours = edit(model, "red circle", settings, steps=3, seed=5, size=(128, 192))
+            ours = edit(model, "red circle", settings, steps=3, cfg=7.5, seed=5, size=(128, 192))
             theirs, masks = by_the_paper(
                 model, plan, request.prompts, steps=3, cfg=7.5, seed=5, size=(128, 192)
             )

@@ -7,7 +7,7 @@ import torch
 from test_alignment import aligned, tokens
 from torch import Tensor
 
-from lib_unet_viz.editing.local_blend import Blend, LocalBlend
+from lib_unet_viz.editing.local_blend import Blend, LocalBlend, paste
 from lib_unet_viz.settings import BlendMaps
 
 SIZE = (16, 16)
@@ -105,3 +105,15 @@ def test_a_word_without_strength_is_where_the_source_has_it(strength: float) -> 
 def test_before_any_map_nothing_may_change(maps: BlendMaps) -> None:
     words = ((((3,), (3,)),),)
     assert not LocalBlend(Blend(words, maps=maps)).mask(1, 1, (32, 32)).any()
+
+
+def test_outside_the_mask_a_picture_is_the_source_to_the_pixel() -> None:
+    source, target = torch.rand(2, 3, 32, 64, generator=torch.Generator().manual_seed(1))
+    allowed = torch.zeros(4, 8, dtype=torch.bool)
+    allowed[:, :4] = True  # the left 32 of 64 pixels
+    found = paste(source, target, allowed)
+    assert torch.equal(found[..., :28], target[..., :28])
+    assert torch.equal(found[..., 36:], source[..., 36:])
+    between = found[..., 28:36]
+    low, high = torch.minimum(source, target)[..., 28:36], torch.maximum(source, target)[..., 28:36]
+    assert bool(((low - 1e-6 <= between) & (between <= high + 1e-6)).all())

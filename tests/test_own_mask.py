@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from test_edit import PROMPT, Places, hooks, plan_of
 from torch import Tensor, nn
+from torch.nn.functional import interpolate, max_pool2d
 
 from lib_unet_viz.drawing import edit_sheets
 from lib_unet_viz.editing import explanation
@@ -110,6 +111,12 @@ def same_outside(found: Any, mask: Tensor) -> None:
     source, target = found.latents
     assert torch.equal(target[:, ~mask], source[:, ~mask])
     assert float((target - source)[:, mask].abs().max()) > 0.1
+    before, after = (torch.from_numpy(np.array(each)) for each in found.pictures)
+    factor = before.shape[0] // mask.shape[0]
+    pixels = interpolate(mask[None, None].float(), scale_factor=factor)
+    away = max_pool2d(pixels, factor + 1, stride=1, padding=factor // 2)[0, 0] == 0
+    assert away.any()
+    assert torch.equal(after[away], before[away])
 
 
 @pytest.mark.heavy

@@ -234,6 +234,11 @@ def test_outside_the_mask_a_target_is_its_source(p: Any, order: Any, kind: str) 
     assert 0 < mask.float().mean() < 1
     assert torch.equal(x[1][:, ~mask], x[0][:, ~mask])
     assert not torch.equal(x[1][:, mask], x[0][:, mask])
+    source, target = torch.rand(2, 3, 16, 16)
+    images = torch.stack([source, target])
+    run.paste(images)
+    assert torch.equal(images[0], source)
+    assert torch.equal(images[1], torch.where(mask, target, source))
     assert hooks(p.sd_model.model.diffusion_model) == 0
 
 

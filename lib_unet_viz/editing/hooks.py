@@ -4,6 +4,7 @@
     with editing:
         ...                                           # run source and targets as one batch, from one noise
         latents = editing.blend(latents)              # after each step, where the plan blends
+    pictures = editing.pasted(decode(latents))
 
 Hertz et al. 2022, "Prompt-to-Prompt Image Editing with Cross-Attention Control". Unconditional rows are not
 edited. In cross-attention, a hook before `to_out[0]` lets another mixture of the values in; in
@@ -20,14 +21,16 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from lib_unet_viz.attention import probabilities, split_heads
 from lib_unet_viz.capture.request import Call, Calls, Row
 from lib_unet_viz.capture.runtime import Hooks, in_this_thread, uncompiled
 from lib_unet_viz.editing.alignment import Alignment
-from lib_unet_viz.editing.local_blend import Blend, LocalBlend
+from lib_unet_viz.editing.local_blend import Blend, LocalBlend, paste
 from lib_unet_viz.editing.mixing import Mixing, Parts, attended
 from lib_unet_viz.notation.specs import BlockSpec
 from lib_unet_viz.notation.windows import Window, Windows, within
@@ -159,6 +162,26 @@ class Editing:
                 self.masks.setdefault(first + at, []).append((call.step + 1, mask))
                 blended[at] = torch.where(mask.to(latents.device), latents[at], latents[at - number])
         return blended
+
+    def paste(self, images: Tensor, *, first: int = 0) -> Tensor:
+        """Decoded images (image, channel, y, x), each target the source's outside its last mask.
+
+        first: number of the first image.
+        """
+        pasted = images.clone()
+        for at in range(len(images)):
+            if masks := self.masks.get(first + at):
+                source = images[at - (first + at) % self.plan.pictures]
+                pasted[at] = paste(source, images[at], masks[-1][1])
+        return pasted
+
+    def pasted(self, pictures: Sequence[Image.Image]) -> list[Image.Image]:
+        """The same of pictures: the first source and its targets."""
+        if not self.masks:
+            return list(pictures)
+        images = torch.from_numpy(np.stack([np.asarray(each.convert("RGB")) for each in pictures]))
+        whole = self.paste(images.movedim(-1, 1).float()).round().byte().movedim(1, -1)
+        return [Image.fromarray(each) for each in whole.numpy()]
 
     # Hooks.
 

@@ -6,7 +6,8 @@ of the target's and the source's, and of those of several words. A mask of one's
 is all that there is.
 
 Unless maps are wanted as in the paper, words compete for each place, so that "lion" does not take in the
-burger beside it, which its attention grazes too.
+burger beside it, which its attention grazes too. The decoded source is pasted over what the mask leaves out:
+a decoder sees the whole picture, and draws something else even where the latent is the source's.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ class Blend:
     words, subtract: for each target, words by their token positions in the source and in it; each word has a
     map of its own, and what those of `subtract` show is left out of the mask. others: words that compete for
     each place. own: nothing outside of it may change; without `words`, all inside. threshold: of the maps,
-    and of `own`, whose maximum is 1. start: fraction of the steps before the first blend. maps: informative
-    heads count more (`aggregation.informed`) and words compete, or all alike as in the paper.
+    its square where words compete, and of `own`, whose maximum is 1. start: fraction of the steps before the
+    first blend. maps: informative heads count more (`aggregation.informed`) and words compete, or all alike
+    as in the paper.
     """
 
     words: tuple[tuple[Pair, ...], ...] = ()
@@ -99,17 +101,14 @@ class LocalBlend:
                 _of_words(maps, [pair[side] for pair in pairs[number - 1]] if pairs else [])
                 for pairs in (self.blend.words, self.blend.subtract, self.blend.others)
             )
-            wanted = wanted | self._near(words)
+            threshold = self.blend.threshold
             if self.blend.maps == "informed" and len(words):
+                # Rivals bound the words, which may reach farther: what they showed is to vanish to its edge.
+                wanted = wanted | _near(words, threshold**2)
                 unwanted = unwanted | self._lost(*map(_smooth, (words, left_out, others)))
             else:
-                unwanted = unwanted | self._near(left_out)
+                wanted, unwanted = wanted | _near(words, threshold), unwanted | _near(left_out, threshold)
         return wanted & ~unwanted
-
-    def _near(self, words: Tensor) -> Tensor:
-        """Where words of these maps (word, y, x) are, and beside them: bool (y, x)."""
-        pooled = functional.max_pool2d(words[:, None], 3, stride=1, padding=1)[:, 0]
-        return (_relative(pooled) > self.blend.threshold).any(0)
 
     def _lost(self, words: Tensor, left_out: Tensor, others: Tensor) -> Tensor:
         """Where a word to leave out, or a rival among the others, is, and shows more than the words to blend
@@ -117,6 +116,19 @@ class LocalBlend:
         rivals = torch.cat([left_out, others[_compete(others, words)]])
         theirs, mine = _relative(rivals), _relative(words).amax(0)
         return ((theirs > self.blend.threshold) & (theirs > mine)).any(0)
+
+
+def paste(source: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """A decoded target (channel, y, x), the source outside of a mask, bool (y, x) of any size. One passes
+    into the other over one of the mask's positions, so that no edge is seen."""
+    inside = functional.interpolate(mask[None, None].to(target), size=target.shape[1:], mode="bilinear")[0, 0]
+    return torch.lerp(source, target, inside)
+
+
+def _near(words: Tensor, threshold: float) -> Tensor:
+    """Where words of these maps (word, y, x) are, and beside them: bool (y, x)."""
+    pooled = functional.max_pool2d(words[:, None], 3, stride=1, padding=1)[:, 0]
+    return (_relative(pooled) > threshold).any(0)
 
 
 def _of_words(maps: Tensor, words: Sequence[Positions]) -> Tensor:

@@ -91,5 +91,5 @@ def edit_uploaded(
         )
     found = measured(model, trajectory, latents[:1], picture)
     errors = {RMSE: found.rmse, PSNR: found.psnr_db, LIMIT: found.limit_db}
-    pictures = [found.picture, *model.decode(latents[1:])]
+    pictures = editing.pasted([found.picture, *model.decode(latents[1:])])
     return Edited(request, plan, pictures, editing.masks, latents=latents, errors=errors)

@@ -225,6 +225,11 @@ class Watcher(scripts.Script):
         for generation in running.running(p):
             generation.after_sampling(ps.samples)
 
+    def postprocess_batch(self, p: Any, *values: Any, images: Any, **more: Any) -> None:
+        """After a batch is decoded."""
+        for generation in running.running(p):
+            generation.after_decoding(images)
+
     def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
         """Say where the notation was read as plain text."""
         reading = any(generation.layers is not None for generation in running.running(p))

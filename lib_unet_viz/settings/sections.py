@@ -398,7 +398,12 @@ class EditSettings(Section):
         **_words,
     )
     threshold: float = setting(
-        0.3, "Blend threshold", "of the maps' maximum", slider=(0, 1, 0.01), flag="--threshold", **_fraction
+        0.3,
+        "Blend threshold",
+        "of the maps' maximum; its square where words compete",
+        slider=(0, 1, 0.01),
+        flag="--threshold",
+        **_fraction,
     )
     blend_start: float = setting(
         0.2,

@@ -123,7 +123,10 @@ def test_the_same_prompt_again_is_the_source(webui: Webui, name: str) -> None:
 def test_outside_the_mask_the_latent_is_the_sources(webui: Webui, name: str) -> None:
     asked = merged(fields(name), stand_in("latents"))
     for blend, some in ((True, True), (False, False)):
-        webui.txt2img(**merged(asked, edit(blend=blend, threshold=0.6)))
+        made = pictures(webui.txt2img(**merged(asked, edit(blend=blend, threshold=0.6))))
+        for source, target in zip(made[::2], made[1::2], strict=True):
+            kept = (np.asarray(source) == np.asarray(target)).all(-1).mean()
+            assert not some or 0.02 < kept < 0.99
         for batch in latents(webui):
             same = (batch[1] == batch[0]).all(0).float().mean()
             assert (0.05 < same < 0.99) if some else same < 0.05

@@ -64,7 +64,7 @@ def edit(
     negative: str = "",
     steps: int = 30,
     seed: int = 0,
-    cfg: float = 7.5,
+    cfg: float = 5.0,
     size: tuple[int, int] | None = None,
     arguments: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress | None = None,
@@ -150,7 +150,7 @@ def _generated(
     about = {"prompt": request.prompts, "negative": negative, "seed": seed, "cfg": cfg}
     with editing, _recorded(model, record, about, steps=steps, size=size) as trace:
         output = model.call(own, arguments)
-    made, latents = output.images, last[0] if last else None
+    made, latents = editing.pasted(output.images), last[0] if last else None
     return Edited(request, plan, made, editing.masks, latents=latents, trace=trace)
 
 

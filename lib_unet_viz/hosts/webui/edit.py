@@ -121,6 +121,11 @@ class EditRun:
             if blended is not latents:
                 latents.copy_(blended)
 
+    def paste(self, images: Any) -> None:
+        """Outside its mask, each of the batch's decoded targets (image, channel, y, x) becomes its source."""
+        if self._present is not None and isinstance(images, Tensor):
+            images.copy_(self._present.paste(images, first=self.p.iteration * self.p.batch_size))
+
     def end_call(self, denoised: Tensor) -> None:
         """After a call of the hires pass: its last latents are decoded before any script sees them
         (processing.py:1479), so what they are made of is blended.

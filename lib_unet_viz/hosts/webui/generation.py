@@ -181,6 +181,12 @@ class Generation:
             if self.edit is not None:
                 self.edit.blend(latents)
 
+    def after_decoding(self, images: Any) -> None:
+        """Paste an edit's source, before faces are restored and the picture around a mask is laid over it."""
+        with self._attempt():
+            if self.edit is not None:
+                self.edit.paste(images)
+
     @contextmanager
     def _attempt(self) -> Iterator[None]:
         """Problems are raised in the U-Net's call: the webui only logs what a script raises here."""
