@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lib_unet_viz.app import edit_tab, txt2img
+from lib_unet_viz.app import txt2img
 from lib_unet_viz.demo import report
 from lib_unet_viz.demo.things import scorer
 from lib_unet_viz.demo.things.scenes import draw_scene
@@ -34,15 +34,16 @@ from lib_unet_viz.maps import vxa
 from lib_unet_viz.maps.words import word_maps
 from lib_unet_viz.settings import EditSettings, Settings
 from lib_unet_viz.ui.edit_tab import EXAMPLES
+from lib_unet_viz.ui.run_controls import SEED
 from lib_unet_viz.workspace import page as workspace
 from lib_unet_viz.workspace.bundle import Bundle
 
 FOLDER = Path(__file__).parent
-PROMPT, PROMPT_SEED = txt2img.EXAMPLES[0], txt2img.SEED
+PROMPT = txt2img.EXAMPLES[0]
 UNLAYERED, LAYERED = "a red car and a tree", "a (~: IN00-OUT11: red ; OUT08-OUT11: blue :~) car and a tree"
 SEEN_PROMPT, SEEN = "a hat and glasses", ("hat", "glasses")
 SWEPT, SWEPT_WORD = "a blue car and a tree", "blue"
-(EDITED, SWAP), REFINEMENT, EDIT_SEED = EXAMPLES[0], "+ in the snow", edit_tab.SEED
+(EDITED, SWAP), REFINEMENT = EXAMPLES[0], "+ in the snow"
 EDITED_OTHER = "burger"  # which is to stay
 SHAPES, MASKED_SEED = "a big red circle and a small blue square", 4
 SETTINGS = {"features": {"blocks": "OUT08", "steps": "10"}, "attention": {"blocks": "OUT10", "steps": "15"}}
@@ -85,10 +86,9 @@ def edited(model: Pipeline) -> None:
     cells, changes = [], []
     for edits in (SWAP, REFINEMENT):
         replaced, blended = (
-            edit(model, EDITED, EditSettings(edits=edits, blend=blend), seed=EDIT_SEED)
-            for blend in (False, True)
+            edit(model, EDITED, EditSettings(edits=edits, blend=blend), seed=SEED) for blend in (False, True)
         )
-        plain = model.picture(replaced.request.targets[0].prompt, seed=EDIT_SEED)
+        plain = model.picture(replaced.request.targets[0].prompt, seed=SEED)
         row = [replaced.pictures[0], plain, replaced.pictures[1], blended.pictures[1]]
         cells += [np.asarray(picture.convert("RGB")) for picture in row]
         masks = edit_sheets.mask_sheet(blended, 1)
@@ -130,7 +130,7 @@ def _changes_of_other(pictures: list[Any]) -> list[str]:
 def edits_swept(model: Pipeline) -> None:
     """edit-sweep.png: the swap, with the source's attention in 0 % to 100 % of steps, of blocks."""
     settings = EditSettings(edits=SWAP, blend=False)
-    draw = partial(edit, model, EDITED, seed=EDIT_SEED)
+    draw = partial(edit, model, EDITED, seed=SEED)
     _, sheet = edit_sheets.sweep(edit_sheets.cases(settings, model.unet), draw, lambda *_: None)
     save_png(sheet, FOLDER / "edit-sweep.png")
 
@@ -151,7 +151,6 @@ def edit_page() -> None:
         tab.get_by_role("tab", name="Edit").click()
         tab.locator("#edit-prompt textarea, #edit-prompt input").first.fill(EDITED)
         tab.locator("#edits textarea").fill(SWAP)
-        tab.locator("#edit-seed input").fill(str(EDIT_SEED))
         tab.locator("#alignment .uv-words").wait_for()
         tab.locator("#edit").click()
         tab.locator("#edit-pictures img").first.wait_for(timeout=180_000)
@@ -250,7 +249,7 @@ def main() -> None:
     choice = parser.parse_args()
     model = Pipeline.load()
     makers = {
-        "generated": lambda: generated(model, seed=PROMPT_SEED),
+        "generated": lambda: generated(model, seed=SEED),
         "vxa": lambda: looked_at(model, seed=choice.seed),
         "sweep": lambda: swept(model, seed=choice.seed),
         "edit": lambda: edited(model),

@@ -10,14 +10,14 @@ from PIL import Image
 
 pytest.importorskip("gradio")
 
-from lib_unet_viz.app import edit_tab, txt2img  # noqa: E402
+from lib_unet_viz.app import txt2img  # noqa: E402
 from lib_unet_viz.demo import scorer as shapes_scorer  # noqa: E402
 from lib_unet_viz.demo.things import scorer  # noqa: E402
 from lib_unet_viz.hosts.diffusers.edit import edit  # noqa: E402
 from lib_unet_viz.hosts.diffusers.pipeline import Pipeline  # noqa: E402
 from lib_unet_viz.settings import EditSettings  # noqa: E402
 from lib_unet_viz.ui.edit_tab import EXAMPLES  # noqa: E402
-from lib_unet_viz.ui.run_controls import CFG, STEPS  # noqa: E402
+from lib_unet_viz.ui.run_controls import CFG, SEED, STEPS  # noqa: E402
 
 pytestmark = pytest.mark.heavy
 
@@ -47,7 +47,7 @@ def found(pictures: Iterable[Image.Image]) -> list[set[str]]:
 
 @pytest.mark.parametrize(("text", "shown"), list(zip(txt2img.EXAMPLES, DRAWN, strict=True)))
 def test_a_prompt_shows_what_it_names(model: Pipeline, text: str, shown: set[str]) -> None:
-    [seen] = found([model.picture(text, seed=txt2img.SEED, steps=STEPS, cfg=CFG)])
+    [seen] = found([model.picture(text, seed=SEED, steps=STEPS, cfg=CFG)])
     assert shown <= seen
 
 
@@ -56,12 +56,12 @@ def test_an_edit_changes_what_it_names(
     model: Pipeline, example: tuple[str, str], shown: tuple[set[str], set[str]]
 ) -> None:
     text, edits = example
-    made = edit(model, text, EditSettings(edits=edits), seed=edit_tab.SEED, steps=STEPS, cfg=CFG)
+    made = edit(model, text, EditSettings(edits=edits), seed=SEED, steps=STEPS, cfg=CFG)
     assert [wanted <= seen for wanted, seen in zip(shown, found(made.pictures), strict=True)] == [True, True]
 
 
 def test_an_edit_of_shapes_changes_what_it_names(model: Pipeline) -> None:
     text, edits = EXAMPLES[3]
-    made = edit(model, text, EditSettings(edits=edits), seed=edit_tab.SEED, steps=STEPS, cfg=CFG)
+    made = edit(model, text, EditSettings(edits=edits), seed=SEED, steps=STEPS, cfg=CFG)
     seen = shapes_scorer.load().found(np.stack([np.asarray(picture) for picture in made.pictures]))
     assert [wanted <= kinds for wanted, kinds in zip(SHAPES, seen, strict=True)] == [True] * 3

@@ -113,7 +113,7 @@ def test_each_control_of_an_edit_is_named(edit: tuple[Edit, Visit]) -> None:
     visit.change(tab.prompt, PROMPT)
     visit.press(tab.go)
     assert "Done" in visit[tab.status]
-    assert f"“{PROMPT}” · 2 steps · CFG scale 7.5" in visit[tab.status]
+    assert f"“{PROMPT}” · 2 steps · CFG scale 5" in visit[tab.status]
     named = each_is_named(visit, tab, but=set())
     assert len(named) == 1 + len(tab.run_settings) - 1 + len(tab.panel.components)
     visit.change(tab.edits, "red -> green  ")

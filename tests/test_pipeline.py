@@ -91,7 +91,7 @@ def test_what_a_pipeline_wants_beside_is_given(tiny_pipe: Any) -> None:
     pipe.set_progress_bar_config(disable=True)
     beside = {"image": Image.new("RGB", (64, 48), "red"), "strength": 0.5}
     trace = Pipeline(pipe, "tiny").generate(
-        "red circle", settings=Settings.from_dict(FEW), steps=4, arguments=beside
+        "red circle", settings=Settings.from_dict(FEW), steps=4, cfg=7.5, arguments=beside
     )
     assert trace.picture is not None
     assert trace.picture.size == (64, 48)

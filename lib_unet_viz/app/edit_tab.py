@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lib_unet_viz.editing.plan import Request
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
-SEED = 4  # with which the bundled model draws all of EXAMPLES right, and edits them so
-
 
 class Edit(EditTab):
     """Components and handlers of the tab.
@@ -51,7 +49,7 @@ class Edit(EditTab):
         with gr.Accordion("A picture of yours", open=False):
             self.uploaded, inversion = upload("Picture, of any size", "edit-upload"), inversions()
         with gr.Accordion("Picture", open=True):
-            controls = RunControls(self.facts.native_size, seed=SEED, name="edit-")
+            controls = RunControls(self.facts.native_size, name="edit-")
         return [self.uploaded, inversion, *controls.components]
 
     def _run_of(self, *values: Any) -> dict[str, Any]:

@@ -37,7 +37,6 @@ EXAMPLES = (
     "a red car left of a tree",
     "a (~: IN00-OUT11: red ; OUT08-OUT11: blue :~) car",
 )
-SEED = 12  # with which the bundled model draws all of them right
 EMPTY = """
 <div class="uv-empty"><p>Write a prompt and press Enter. Here will be</p><ul>
 <li>the picture, growing step by step,</li>
@@ -140,7 +139,7 @@ class Txt2Img:
 
     def _build_settings(self) -> None:
         with gr.Accordion("Picture", open=True):
-            self.controls = RunControls(self.facts.native_size, seed=SEED)
+            self.controls = RunControls(self.facts.native_size)
 
     def _connect(self) -> None:
         panel, run = self.panel, self.controls

@@ -24,7 +24,7 @@ def run(parser: Any) -> None:
     parser.add_argument("--negative", default="", metavar="TEXT", help="negative prompt")
     parser.add_argument("--seed", type=whole, default=0, metavar="N", help="random seed (default: 0)")
     parser.add_argument("--steps", type=count, default=30, metavar="N", help="sampling steps (default: 30)")
-    parser.add_argument("--cfg", type=float, default=7.5, metavar="X", help="guidance scale (default: 7.5)")
+    parser.add_argument("--cfg", type=float, default=5.0, metavar="X", help="guidance scale (default: 5)")
     what = "width and height of the picture (default: the model's own)"
     parser.add_argument("--size", type=size, metavar="WxH", help=what)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
     from lib_unet_viz.trace import Trace
 
-STEPS, CFG = 30, 7.5
+STEPS, CFG = 30, 5.0
 NUMBERS = {"one_object": 1, "two_objects": 2, "three_objects": 3}
 KINDS = ("shapes", "colors", "phrases")
 SMALLEST = 0.004  # of a picture's pixels; an object of fewer was not drawn

@@ -86,7 +86,7 @@ class Pipeline(PipelineModel):
         negative: str = "",
         steps: int = 30,
         seed: int = 0,
-        cfg: float = 7.5,
+        cfg: float = 5.0,
         size: tuple[int, int] | None = None,
         arguments: Mapping[str, Any] = MappingProxyType({}),
         progress: Callable[[int, int, Image.Image], None] | None = None,
