@@ -34,6 +34,9 @@ class Script:
     def process(self, p, *args):
         pass
 
+    def postprocess_batch(self, p, *args, **kwargs):
+        pass
+
     def post_sample(self, p, ps, *args):
         pass
 
