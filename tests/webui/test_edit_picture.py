@@ -15,7 +15,7 @@ from PIL import Image
 
 from lib_unet_viz.demo import scenes
 from lib_unet_viz.editing.uploaded import LIMIT, PSNR, RMSE
-from lib_unet_viz.sampling.inversion import Inversion
+from lib_unet_viz.sampling.inversion import CFG, Inversion
 from lib_unet_viz.settings import EditSettings
 from webui.data import EMBEDDING, LORA, OTHER
 from webui.serving import Webui, decoded_image, encoded_image
@@ -62,7 +62,9 @@ def test_it_is_the_edit_that_diffusers_makes(
 
     picture, prompt, edits = scene
     settings = EditSettings(edits=edits)
-    expected = edit(Pipeline.load(), prompt, settings, picture=picture, inversion=inversion, steps=STEPS)
+    expected = edit(
+        Pipeline.load(), prompt, settings, picture=picture, inversion=inversion, steps=STEPS, cfg=CFG
+    )
     found = edited(webui, scene, inversion=inversion)
     assert found["prompts"] == expected.request.prompts
     for one, other in zip(pixels(found), expected.pictures, strict=True):
