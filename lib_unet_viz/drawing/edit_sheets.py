@@ -72,7 +72,7 @@ def mask_sheet(edited: Edited, target: int) -> Image.Image | None:
         gap=4,
         row_labels=[f"{row[0][0]} to {row[-1][0]}" for row in _rows(masks)],
         caption=f"Where “{summary}” may change the picture, steps {masks[0][0]} to {masks[-1][0]}\n"
-        f"outside of it the latent is the source's; share of the picture {shares[0]:.0%} to {shares[-1]:.0%}"
+        f"outside of it the picture is the source's; share of the picture {shares[0]:.0%} to {shares[-1]:.0%}"
         f"\n{explanation.blended(edited.plan, target)}",
     )
 
