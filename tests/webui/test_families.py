@@ -166,15 +166,15 @@ def test_a_difference(place: Place) -> None:
     assert len(made.images) > 2
 
 
-@pytest.mark.parametrize(("size", "batches"), [(1, 1), (2, 2)], ids=["one", "batches"])
-def test_an_edits_source_is_the_plain_picture(place: Place, size: int, batches: int) -> None:
-    edits = {"edit": {"edits": "circle -> star"}, "output": QUIET}
-    made = pictures(place.ask(edits, batch_size=size, n_iter=batches))
-    # As many rows as the edit's: what a picture is rounded to depends on how many are made at once.
-    plain = pictures(place.plain(batch_size=2 * size))[: size * batches]
+@pytest.mark.parametrize("more", [{}, {"batch_size": 2, "n_iter": 2}], ids=["one", "batches"])
+def test_an_edits_source_is_the_plain_picture(place: Place, more: dict[str, Any]) -> None:
+    made = pictures(place.ask({"edit": {"edits": "circle -> star"}, "output": QUIET}, **more))
+    plain = pictures(place.plain(**more))
     assert len(made) == 2 * len(plain)
+    # An inpainting model's second latent is drawn by chance, for all pictures of a batch at once.
+    levels = LEVELS[place.precision] + ("inpainting" in place.family.name)
     for source, target, wanted in zip(made[::2], made[1::2], plain, strict=True):
-        assert apart(source, wanted) <= LEVELS[place.precision]
+        assert apart(source, wanted) <= levels
         assert apart(target, source) > 2
 
 
