@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load
+from torch.nn.functional import max_pool2d
 
 from webui.data import EMBEDDING, HYPERNETWORK, INPAINTING, LORA, OTHER
 from webui.recording import asking, assert_same_pictures, merged, stand_in
@@ -124,11 +125,14 @@ def test_outside_the_mask_the_latent_is_the_sources(webui: Webui, name: str) -> 
     asked = merged(fields(name), stand_in("latents"))
     for blend, some in ((True, True), (False, False)):
         made = pictures(webui.txt2img(**merged(asked, edit(blend=blend, threshold=0.6))))
-        for source, target in zip(made[::2], made[1::2], strict=True):
-            kept = (np.asarray(source) == np.asarray(target)).all(-1).mean()
-            assert not some or 0.02 < kept < 0.99
-        for batch in latents(webui):
-            same = (batch[1] == batch[0]).all(0).float().mean()
+        for batch, source, target in zip(latents(webui), made[::2], made[1::2], strict=True):
+            there = (batch[1] == batch[0]).all(0)
+            # A whole position away from what may change, pixels are the source's, too.
+            changed = max_pool2d((~there)[None].float(), 3, stride=1, padding=1)[0].numpy()
+            away = np.kron(changed, np.ones((8, 8))) == 0
+            assert away.any() == some or name == "Restart"  # which keeps single positions only
+            assert np.array_equal(np.asarray(source)[away], np.asarray(target)[away])
+            same = there.float().mean()
             assert (0.05 < same < 0.99) if some else same < 0.05
 
 

@@ -171,10 +171,8 @@ def test_an_edits_source_is_the_plain_picture(place: Place, more: dict[str, Any]
     made = pictures(place.ask({"edit": {"edits": "circle -> star"}, "output": QUIET}, **more))
     plain = pictures(place.plain(**more))
     assert len(made) == 2 * len(plain)
-    # An inpainting model's second latent is drawn by chance, for all pictures of a batch at once.
-    levels = LEVELS[place.precision] + ("inpainting" in place.family.name)
     for source, target, wanted in zip(made[::2], made[1::2], plain, strict=True):
-        assert apart(source, wanted) <= levels
+        assert apart(source, wanted) <= LEVELS[place.precision]
         assert apart(target, source) > 2
 
 
