@@ -55,14 +55,23 @@ print(json.dumps([sorted(seen - set(sys.stdlib_module_names)), sorted(heavy)]))
 """
 
 
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(name: str) -> Iterator[str]:
     """What a module imports, anywhere in its text."""
-    path = ROOT.parent.joinpath(*name.split(".")).with_suffix(".py")
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parse(ROOT.parent.joinpath(*name.split(".")).with_suffix(".py"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+
+
+# Parsed as tests are collected: while threads of other tests parse as well, Python before 3.11.8 may say "AST
+# constructor recursion depth mismatch" (gh-106905).
+LIBRARIES = {name: {module.partition(".")[0] for module in imports(name)} for name in CORE}
+FOLDERS = {path: ast.get_docstring(parse(path)) for path in ROOT.rglob("__init__.py")}
 
 
 def python(*arguments: str) -> str:
@@ -78,8 +87,7 @@ def test_the_core_imports_little() -> None:
 
 @pytest.mark.parametrize("name", CORE)
 def test_a_core_module_names_no_other_library(name: str) -> None:
-    foreign = {module.partition(".")[0] for module in imports(name)}
-    assert foreign <= ALLOWED | OPTIONAL | set(sys.stdlib_module_names)
+    assert LIBRARIES[name] <= ALLOWED | OPTIONAL | set(sys.stdlib_module_names)
 
 
 def test_imports_point_one_way() -> None:
@@ -101,9 +109,7 @@ def test_imports_point_one_way() -> None:
 
 
 def test_every_folder_says_what_lives_in_it() -> None:
-    for path in ROOT.rglob("__init__.py"):
-        if "model" not in path.parts:
-            assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+    assert all(text for path, text in FOLDERS.items() if "model" not in path.parts), FOLDERS
 
 
 def test_the_public_names_are_there_and_come_late() -> None:
