@@ -199,7 +199,6 @@ def test_the_score_has_the_documented_keys(bundled: Pipeline) -> None:
     )
     of_shapes = {"scorer_on_drawn", "one_object", "two_objects"}
     of_things = {
-        "things_scorer_on_drawn",
         "one_thing",
         "two_things",
         "colour",
@@ -207,7 +206,8 @@ def test_the_score_has_the_documented_keys(bundled: Pipeline) -> None:
         "relation",
         "unseen_pair",
     }
-    assert set(found["pictures"]) == of_shapes | of_things
+    assert set(found["pictures"]) == of_shapes | of_things | {"things_scorer_on_drawn"}
+    assert set(found["autoencoder"]) == of_things | {"psnr_db", "things_psnr_db"}
     assert {"things", "attached", "parts", "asked"} <= set(found["maps"])
     assert found["maps"]["default"] in found["maps"]["two_objects"]
     assert {"winner", "best_layer", "one_object", "three_objects", "generated"} <= set(found["maps"])

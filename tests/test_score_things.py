@@ -56,6 +56,23 @@ def test_the_autoencoder_is_judged_on_drawn_things() -> None:
     assert score_things.autoencoded(model, count=3, seed=SEED)["psnr_db"] < found["psnr_db"] - 3
 
 
+def test_pictures_that_are_drawn_have_all_that_is_asked_for_and_decoded_ones_most() -> None:
+    model = Pipeline.load()
+    held = [pair for case in score_things.CASES for pair in score_things.held_out(case, count=4, seed=SEED)]
+    oracle = Oracle([scene for scene, _ in held])
+    drawn = score_things.pictures(
+        model,
+        oracle,
+        count=4,
+        seed=SEED,
+        made=lambda _model, held, _seed: np.stack([scene.picture for scene, _ in held]),
+    )
+    assert set(drawn.values()) == {1.0}
+    best = score_things.pictures(model, judges.load(), count=4, seed=SEED, made=score_things.decoded)
+    assert set(best) == set(drawn)
+    assert 0.5 <= best["one_thing"] <= 1
+
+
 @pytest.mark.parametrize("case", score_things.CASES)
 def test_held_out_captions_name_what_is_asked_and_are_a_function_of_the_seed(case: str) -> None:
     found = score_things.held_out(case, count=20, seed=SEED)

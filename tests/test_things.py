@@ -77,6 +77,14 @@ def test_a_seed_names_a_scene() -> None:
         assert (a.labels == b.labels).all()
 
 
+def test_as_many_things_are_coloured_as_asked_for() -> None:
+    for share in (0.0, 1.0):
+        drawn = [draw_scene(np.random.default_rng(seed), colored=share) for seed in range(20)]
+        paintable = [thing for scene in drawn for thing in scene.things if THINGS[thing.name].paint]
+        assert paintable
+        assert all(bool(thing.color) == bool(share) for thing in paintable)
+
+
 def test_parts_lie_in_their_thing() -> None:
     scene = draw_scene(np.random.default_rng(2), relation="wearing", names=("cat", "hat"))
     cat, hat = scene.masks

@@ -156,6 +156,12 @@ def test_a_judge_learns_and_is_saved(tmp_path: Path) -> None:
     assert set(scorer.accuracy(again, count=4, seed=0)) == {"things", "scenes", "colors"}
 
 
+def test_a_judge_goes_on_from_the_bundled_one(tmp_path: Path) -> None:
+    bundled, further = scorer.load(), scorer.train(tmp_path, minutes=1e-6, device="cpu", bundled=True)
+    for name, value in bundled.state_dict().items():
+        torch.testing.assert_close(further.state_dict()[name], value, atol=0.01, rtol=0.01)
+
+
 def test_small_things_count_as_if_they_were_large() -> None:
     nouns = torch.zeros(1, 3, 16, 16)
     nouns[0, 1, :, :4] = 1  # as large as LARGE

@@ -106,10 +106,12 @@ def scores(found: Mapping[str, Any], *, count: int) -> str:
         "colour_of_found": "of the things found, those of the colour asked for",
         "relation": "two things on the sides asked for",
     }
-    drawn = [(names.get(name, name), f"{value:.1%}") for name, value in pictures.items()]
+    best = {name: f"{value:.1%}" for name, value in found.get("autoencoder", {}).items()}
+    drawn = [(names.get(name, name), f"{value:.1%}", best.get(name, "")) for name, value in pictures.items()]
     head = (
         f"pictures, of {count} captions of shapes each, half as many of things, in which all is found",
         "",
+        "of drawn ones, encoded and decoded" if best else "",
     )
     of_things = [thing_maps(found["maps"])] if "things" in found["maps"] else []
     decoded = [autoencoded(found["autoencoder"])] if "autoencoder" in found else []

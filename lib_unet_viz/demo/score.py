@@ -32,7 +32,8 @@ def score(
 
     Keys: pictures: scorer_on_drawn, one_object, two_objects of shapes; things_scorer_on_drawn and what
     `score_things.pictures` says of things; maps: as `score_maps.maps` and `score_thing_maps.maps` say. With a
-    judge of things, autoencoder: as `score_things.autoencoded` says.
+    judge of things, autoencoder: as `score_things.autoencoded` says, and what is found of the same captions'
+    scenes as they are drawn, encoded and decoded, which says how far it limits pictures.
     """
     model, share = model or Pipeline.load(), 0.5 if of_things else 1.0
     found = _shapes(model, seed=seed, count=count, progress=_scaled(progress, 0.0, share))
@@ -40,7 +41,8 @@ def score(
         fewer, report = max(1, count // 2), _scaled(progress, share, share)
         things = _things(model, of_things, seed=seed, count=fewer, progress=report)
         found = {name: {**part, **things[name]} for name, part in found.items()}
-        found["autoencoder"] = score_things.autoencoded(model, count=fewer, seed=seed)
+        best = score_things.pictures(model, of_things, count=fewer, seed=seed, made=score_things.decoded)
+        found["autoencoder"] = {**score_things.autoencoded(model, count=fewer, seed=seed), **best}
     return found
 
 

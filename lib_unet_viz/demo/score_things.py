@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
     from lib_unet_viz.hosts.diffusers.pipeline import Pipeline
 
+    Held = list[tuple[ThingScene, str]]
+
 SIDES = ("left of", "right of", "above", "below")
 CASES = {"one_thing": ("alone",), "two_things": SIDES, "unseen_pair": ("wearing", "eating")}
 APART = 8  # pixels by which one must be more left, or higher
 
 
-def held_out(case: str, *, count: int, seed: int) -> list[tuple[ThingScene, str]]:
+def held_out(case: str, *, count: int, seed: int) -> Held:
     """Scenes of a case and a caption of each that names all things; other seeds than the training's."""
     rng = np.random.default_rng((seed, 3000 + list(CASES).index(case)))
     scenes = [
@@ -37,15 +39,27 @@ def held_out(case: str, *, count: int, seed: int) -> list[tuple[ThingScene, str]
     return [(scene, caption(scene, rng, plainly=True)) for scene in scenes]
 
 
+def generated(model: Pipeline, held: Held, seed: int) -> np.ndarray:
+    """A picture of each caption, uint8 (image, y, x, rgb)."""
+    return draw(model, [text for _, text in held], seed)
+
+
+def decoded(model: Pipeline, held: Held, _seed: int = 0) -> np.ndarray:
+    """Each drawn scene, encoded and decoded, uint8 (image, y, x, rgb): what the autoencoder leaves of it."""
+    again = (model.decode(model.encode(Image.fromarray(scene.picture))) for scene, _ in held)
+    return np.stack([np.asarray(picture) for (picture,) in again])
+
+
 def pictures(
     model: Pipeline,
     scorer: judge.ThingScorer,
     *,
     count: int,
     seed: int,
+    made: Callable[[Pipeline, Held, int], np.ndarray] = generated,
     progress: Callable[[float], None] = lambda done: None,
 ) -> dict[str, float]:
-    """Shares of generated pictures, of `count` captions of each case, in which what was asked for is found.
+    """Shares of the pictures made of `count` captions of each case in which what was asked for is found.
 
     one_thing: the thing; two_things, unseen_pair: both; colour: of the things for which one was asked, those
     that are found and have it; colour_of_found: the same of those that are found, 0 for none; relation: of
@@ -59,7 +73,7 @@ def pictures(
         held = held_out(case, count=count, seed=seed)
         for at in range(0, count, BATCH):
             batch = held[at : at + BATCH]
-            seen = scorer.found(draw(model, [text for _, text in batch], seed + at))
+            seen = scorer.found(made(model, batch, seed + at))
             for (scene, _), each in zip(batch, seen, strict=True):
                 found.append(all(thing.name in each for thing in scene.things))
                 colors += [is_colored(each, t.name, t.color) for t in scene.things if t.color]
@@ -82,8 +96,7 @@ def autoencoded(model: Pipeline, *, count: int, seed: int) -> dict[str, float]:
     whole, inside = [], []
     for _ in range(count):
         scene = draw_scene(rng)
-        (decoded,) = model.decode(model.encode(Image.fromarray(scene.picture)))
-        again = np.asarray(decoded)
+        (again,) = decoded(model, [(scene, "")])
         whole.append(psnr_in(scene.picture, again, np.ones(again.shape[:2], dtype=bool)))
         inside.append(psnr_in(scene.picture, again, scene.labels > 0))
     return {"psnr_db": float(np.mean(whole)), "things_psnr_db": float(np.mean(inside))}

@@ -92,7 +92,7 @@ def _run(stage: str, choice: argparse.Namespace) -> None:
     elif stage == "scorer":
         scorer.train(work, minutes=choice.scorer_minutes, device=device)
     elif stage == "things_scorer":
-        things_scorer.train(work, minutes=choice.things_scorer_minutes, device=device)
+        things_scorer.train(work, minutes=choice.things_scorer_minutes, device=device, bundled=choice.bundled)
     elif stage == "unet":
         train_unet.train(
             work, minutes=choice.minutes, device=device, processes=choice.processes, bundled=choice.bundled

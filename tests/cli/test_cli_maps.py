@@ -98,11 +98,11 @@ def test_scores_as_a_table() -> None:
     of_things = {case: {"daam": marks} for case in ("things", "attached", "parts", "asked")}
     found = {
         "pictures": {"scorer_on_drawn": 0.99, "one_object": 0.925, "two_objects": 0.7, "unseen_pair": 0.5},
-        "autoencoder": {"psnr_db": 24.31, "things_psnr_db": 19.58},
+        "autoencoder": {"psnr_db": 24.31, "things_psnr_db": 19.58, "unseen_pair": 0.7},
         "maps": {"default": "daam", "winner": "vxa", "best_layer": "OUT07", **maps, **of_things},
     }
     text = report.scores(found, count=40)
-    assert re.search(r"^worn or eaten, pairs not trained on +50\.0%$", text, re.MULTILINE)
+    assert re.search(r"^worn or eaten, pairs not trained on +50\.0% +70\.0%$", text, re.MULTILINE)
     assert re.search(r"^the pixels of things +19\.6 dB$", text, re.MULTILINE)
     row = r"^daam \(default\) +81\.0% +0\.400 +0\.300 +0\.700$"
     assert len(re.findall(row, text, re.MULTILINE)) == 4

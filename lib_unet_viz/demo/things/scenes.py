@@ -102,16 +102,18 @@ def draw_scene(
     unseen: bool = False,
     place: str | None = None,
     nouns: Sequence[str] = tuple(THINGS),
+    colored: float = COLORED,
 ) -> ThingScene:
     """Draw one scene; what is not given, by chance.
 
-    unseen: only pairs that training never shows; nouns: those that chance may choose from.
+    unseen: only pairs that training never shows; nouns: those that chance may choose from; colored: the
+    share of the things that may have any colour which are given one.
     """
     relation = relation or str(rng.choice(RELATIONS, p=ODDS))
     chosen = tuple(names) if names else _choose(rng, relation, nouns, unseen=unseen)
     poses = _arranged(rng, relation, [THINGS[name] for name in chosen])
     things = tuple(
-        Shown(name, _color(rng, THINGS[name]), how) for name, how in zip(chosen, poses, strict=True)
+        Shown(name, _color(rng, THINGS[name], colored), how) for name, how in zip(chosen, poses, strict=True)
     )
     if place is None:
         place = str(rng.choice(list(PLACES))) if rng.random() < 0.5 else ""
@@ -138,8 +140,8 @@ def is_of_color(name: str, color: str) -> bool:
     return bool(np.linalg.norm(own - named) < ALIKE)
 
 
-def _color(rng: np.random.Generator, thing: Thing) -> str:
-    if not thing.paint or rng.random() > COLORED:
+def _color(rng: np.random.Generator, thing: Thing, colored: float) -> str:
+    if not thing.paint or rng.random() > colored:
         return ""
     few = rng.random() < 0.8
     return str(rng.choice(list(COLORS) if few else list(PAINTS)))

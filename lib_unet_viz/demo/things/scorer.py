@@ -1,7 +1,7 @@
 """A small network that says which things a picture shows, where, and of which colour: the judge of pictures.
 
-Trained on drawn scenes only (blurred and noised a little, so that it judges content and not crispness); it
-never sees a generated picture. Shapes have a judge of their own, `demo.scorer`.
+Trained on drawn scenes only (blurred and noised, so that it judges content and not crispness); it never sees
+a generated picture. Shapes have a judge of their own, `demo.scorer`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lib_unet_viz.demo import model
 from lib_unet_viz.demo.checkpoint import Checkpoint
 from lib_unet_viz.demo.scenes import SIZE
 from lib_unet_viz.demo.things.catalog import THINGS
-from lib_unet_viz.demo.things.scenes import PAINTS, ThingScene, draw_scene
+from lib_unet_viz.demo.things.scenes import ACTIONS, PAINTS, ThingScene, draw_scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,9 @@ NOUNS = tuple(THINGS)
 COLORS = ("", *PAINTS)  # the first: a thing's own
 PLACE = 8  # pixels
 BATCH, FRESH, POOL = 48, 16, 3000  # scenes a step, newly drawn ones among them, and how many are kept
-RATE = 2e-3
+RATE, FURTHER_RATE = 2e-3, 1e-3  # of learning; the second where it starts from a trained judge
+# Of the scenes that it learns from. Coloured animals, and what is worn or eaten, are the hardest to tell.
+COLORED, ATTACHED, UNSEEN = 0.6, 0.3, 0.3
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,15 @@ def accuracy(scorer: ThingScorer, *, count: int, seed: int) -> dict[str, float]:
     return {name: float(np.mean(values)) if values else 0.0 for name, values in judged.items()}
 
 
-def train(folder: Path, *, minutes: float, device: str, seed: int = 5) -> ThingScorer:
-    """Train for the given time, or go on from `folder`."""
+def train(folder: Path, *, minutes: float, device: str, seed: int = 5, bundled: bool = False) -> ThingScorer:
+    """Train for the given time, or go on from `folder`.
+
+    bundled: where `folder` has no state yet, start from the judge that the package carries.
+    """
     torch.manual_seed(seed)
-    scorer = ThingScorer().to(device)
-    optimizer = torch.optim.AdamW(scorer.parameters(), lr=RATE, weight_decay=1e-2)
+    scorer = (load().train() if bundled else ThingScorer()).to(device)
+    rate = FURTHER_RATE if bundled else RATE
+    optimizer = torch.optim.AdamW(scorer.parameters(), lr=rate, weight_decay=1e-2)
     state = Checkpoint(folder / "things_scorer.pt", {"scorer": scorer, "optimizer": optimizer})
     spent = state.load()
     rng = np.random.default_rng((seed, state.step))
@@ -142,8 +148,8 @@ def train(folder: Path, *, minutes: float, device: str, seed: int = 5) -> ThingS
     pool: list[tuple[NDArray[np.uint8], NDArray[np.int16]]] = []
     while (done := (time.monotonic() - start) / 60 / minutes) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, (state.step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * done))
-        fresh = [draw_scene(rng) for _ in range(FRESH if pool else BATCH)]
+            group["lr"] = rate * min(1, (state.step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * done))
+        fresh = [_scene(rng) for _ in range(FRESH if pool else BATCH)]
         pool = [*pool, *((scene.picture, truth(scene)) for scene in fresh)][-POOL:]
         chosen = [pool[-1 - k] for k in range(FRESH)] + [
             pool[k] for k in rng.integers(0, len(pool), BATCH - FRESH)
@@ -157,6 +163,13 @@ def train(folder: Path, *, minutes: float, device: str, seed: int = 5) -> ThingS
         state.advance(loss=loss.item(), seconds=time.monotonic() - start)
     state.save()
     return scorer.cpu().eval()
+
+
+def _scene(rng: np.random.Generator) -> ThingScene:
+    """One to learn from; also of pairs that the U-Net's training never shows."""
+    relation = str(rng.choice(ACTIONS)) if rng.random() < ATTACHED else None
+    unseen = relation in ("wearing", "eating") and rng.random() < UNSEEN
+    return draw_scene(rng, relation=relation, unseen=unseen, colored=COLORED)
 
 
 def _loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -196,7 +209,13 @@ def _tensor(pictures: Pictures | Sequence[Pictures]) -> torch.Tensor:
 
 
 def _soften(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Blurred now and then, noised, a little lighter or darker."""
-    for _ in range(rng.integers(0, 3)):
+    """Blurred, up to what an autoencoder leaves of small parts; noised, by pixels and by patches; a little
+    lighter or darker, each channel by itself."""
+    for _ in range(rng.integers(0, 6)):
         pictures = functional.avg_pool2d(pictures, 3, stride=1, padding=1, count_include_pad=False)
-    return pictures * rng.uniform(0.85, 1.1) + torch.randn_like(pictures) * rng.uniform(0, 0.1)
+    patches = functional.interpolate(
+        torch.randn_like(pictures[..., ::PLACE, ::PLACE]), scale_factor=PLACE, mode="bilinear"
+    )
+    light = torch.from_numpy(rng.uniform(0.85, 1.1, (len(pictures), 3, 1, 1))).to(pictures)
+    noise = torch.randn_like(pictures) * rng.uniform(0, 0.1) + patches * rng.uniform(0, 0.15)
+    return pictures * light + noise
