@@ -55,6 +55,7 @@ def quiet(pipe: Any) -> Any:
 # Steps.
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("name", "calls"),
     [
@@ -106,6 +107,7 @@ def test_sigma_is_that_of_the_timestep(tiny_pipe: Any) -> None:
     assert recorded(euler).meta["sigmas"] == pytest.approx(trace.meta["sigmas"], rel=1e-4)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "name", ["DDIMScheduler", "HeunDiscreteScheduler", "DPMSolverMultistepScheduler", "PNDMScheduler"]
 )

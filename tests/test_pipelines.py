@@ -39,7 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The decode_latents method:Future
 DOCUMENT = Path(__file__).parents[1] / "docs" / "pipelines.md"
 ALL = ("cond", "uncond", "perturbed")
 # The others take a minute or two.
-QUICK = ("Stable Diffusion, image to image", "PAG", "fuse_qkv_projections", "LEDITS++")
+QUICK = ("Stable Diffusion, image to image",)
 
 
 def halves(made: Built, rows: int) -> tuple[str, ...]:

@@ -520,6 +520,7 @@ def fault(*_: Any, **__: Any) -> Any:
     raise RuntimeError("injected")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("place", "name"),
     [

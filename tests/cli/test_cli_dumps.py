@@ -70,6 +70,7 @@ def test_diff_of_two_dumps(
     assert (out / "OUT11-features-step001.png").read_bytes() != signed
 
 
+@pytest.mark.heavy
 def test_a_dump_of_a_later_picture_with_a_hires_pass(second: Path, tmp_path: Path) -> None:
     for number, command in enumerate(("render", "maps")):
         folder = tmp_path / str(number)
@@ -80,14 +81,15 @@ def test_a_dump_of_a_later_picture_with_a_hires_pass(second: Path, tmp_path: Pat
     assert run("show", second) == 0
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("name", "halves", "subs", "hires"),
     [
         ("batch", ("cond",), 1, False),
-        pytest.param("negative", ("uncond",), 1, False, marks=pytest.mark.heavy),
-        pytest.param("both", ("cond", "uncond"), 1, True, marks=pytest.mark.heavy),
-        pytest.param("and", ("cond",), 2, True, marks=pytest.mark.heavy),
-        pytest.param("refiner", ("cond", "uncond"), 1, False, marks=pytest.mark.heavy),
+        ("negative", ("uncond",), 1, False),
+        ("both", ("cond", "uncond"), 1, True),
+        ("and", ("cond",), 2, True),
+        ("refiner", ("cond", "uncond"), 1, False),
     ],
 )
 def test_every_kind_of_dump_through_every_command(

@@ -35,6 +35,7 @@ COMMANDS = (
 )
 
 
+@pytest.mark.heavy
 def test_the_module_runs_as_the_script_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert capsys.readouterr().out == f"unet-viz {lib_unet_viz.__version__}\n"
