@@ -55,7 +55,6 @@ def quiet(pipe: Any) -> Any:
 # Steps.
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("name", "calls"),
     [
@@ -107,7 +106,6 @@ def test_sigma_is_that_of_the_timestep(tiny_pipe: Any) -> None:
     assert recorded(euler).meta["sigmas"] == pytest.approx(trace.meta["sigmas"], rel=1e-4)
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize(
     "name", ["DDIMScheduler", "HeunDiscreteScheduler", "DPMSolverMultistepScheduler", "PNDMScheduler"]
 )

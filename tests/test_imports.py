@@ -112,7 +112,6 @@ def test_every_folder_says_what_lives_in_it() -> None:
     assert all(text for path, text in FOLDERS.items() if "model" not in path.parts), FOLDERS
 
 
-@pytest.mark.heavy
 def test_the_public_names_are_there_and_come_late() -> None:
     late = "import sys, lib_unet_viz; assert 'torch' not in sys.modules; from lib_unet_viz import *; UNet"
     python("-c", late)
@@ -122,7 +121,6 @@ def test_the_public_names_are_there_and_come_late() -> None:
         _ = lib_unet_viz.Recoder
 
 
-@pytest.mark.heavy
 def test_old_paths_still_lead_to_the_names() -> None:
     code = (
         "import importlib, json, sys\n"

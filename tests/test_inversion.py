@@ -190,7 +190,6 @@ def test_after_a_step_latents_with_the_source_put_right_can_be_changed(
     assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-@pytest.mark.heavy
 @pytest.mark.usefixtures("two_inner_steps")
 @pytest.mark.parametrize("method", ["direct", "null-text"])
 @pytest.mark.parametrize("cfg", [1.0, 4.0])

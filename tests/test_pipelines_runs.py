@@ -52,7 +52,6 @@ SCHEDULERS = [
 NEEDING = {"DPMSolverSDE": "torchsde", "LMSDiscrete": "scipy"}
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("name", [*SCHEDULERS, *NEEDING])
 def test_every_scheduler_is_recorded(name: str) -> None:
     if name in NEEDING:

@@ -520,7 +520,6 @@ def fault(*_: Any, **__: Any) -> Any:
     raise RuntimeError("injected")
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("place", "name"),
     [

@@ -174,7 +174,6 @@ def test_a_block_spec_of_several_layers() -> None:
     assert block_spec(choices, ["IN01", "all"]) == ""
 
 
-@pytest.mark.heavy
 def test_the_webuis_pieces_need_no_demo_and_no_diffusers() -> None:
     code = (
         "import sys, lib_unet_viz.ui.vxa_tab, lib_unet_viz.ui.style\n"

@@ -40,9 +40,7 @@ def score(
     if of_things:
         fewer, report = max(1, count // 2), _scaled(progress, share, share)
         things = _things(model, of_things, seed=seed, count=fewer, progress=report)
-        found = {name: {**part, **things[name]} for name, part in found.items()}
-        best = score_things.pictures(model, of_things, count=fewer, seed=seed, made=score_things.decoded)
-        found["autoencoder"] = {**score_things.autoencoded(model, count=fewer, seed=seed), **best}
+        found = {name: {**found.get(name, {}), **part} for name, part in things.items()}
     return found
 
 
@@ -70,11 +68,17 @@ def _things(
     progress: Callable[[float, str], None],
 ) -> dict[str, dict[str, Any]]:
     drawn = accuracy(scorer, count=max(count, 200), seed=seed)["things"]
-    report = _part(progress, 0.02, 0.58, "pictures: things")
+    report = _part(progress, 0.02, 0.48, "pictures: things")
     pictures = score_things.pictures(model, scorer, count=count, seed=seed, progress=report)
+    report = _part(progress, 0.5, 0.1, "autoencoder")
+    best = score_things.pictures(
+        model, scorer, count=count, seed=seed, made=score_things.decoded, progress=report
+    )
+    autoencoder = {**score_things.autoencoded(model, count=count, seed=seed), **best}
     report = _part(progress, 0.6, 0.4, "maps: things")
     maps = score_thing_maps.maps(model, count=count, seed=seed, progress=report)
-    return {"pictures": {"things_scorer_on_drawn": drawn, **pictures}, "maps": maps}
+    pictures = {"things_scorer_on_drawn": drawn, **pictures}
+    return {"pictures": pictures, "maps": maps, "autoencoder": autoencoder}
 
 
 def _scaled(

@@ -75,7 +75,6 @@ def test_what_is_a_formula_gives_a_number_for_every_value_at_once(text: str) -> 
     assert colors.dtype == np.uint8
 
 
-@pytest.mark.heavy
 def test_no_formula_reaches_a_file_a_process_an_import_or_a_socket() -> None:
     root = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}  # where the package is not installed
     ran = subprocess.run([sys.executable, __file__], env=root, capture_output=True, text=True, check=False)

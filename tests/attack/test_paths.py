@@ -93,7 +93,6 @@ def test_any_word_makes_a_name_that_stays_in_its_folder(tmp_path: Path, word: st
     assert below(tmp_path) == {folder, *folder.iterdir()}
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize(
     "word", [word for word in WORDS if "\udcff" not in word], ids=lambda word: repr(word)[:20]
 )
@@ -382,7 +381,6 @@ sys.exit(main(["blocks", "IN00"]))
 """
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("at", ["lib_unet_viz.cli.parser", "torch", "numpy", "PIL", "diffusers"])
 def test_ctrl_c_while_a_module_is_imported(at: str) -> None:
     found = subprocess.run(

@@ -141,7 +141,6 @@ def test_numbers_that_are_none_are_refused_in_words(
         assert 0 < len(said) < LONGEST, place
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("value", OTHERS)
 @pytest.mark.parametrize("route", PLACES)
 def test_no_value_is_an_error_of_the_server(
@@ -171,13 +170,13 @@ def test_sizes_of_layers(client: Any, size: str) -> None:
     assert answer.status_code == 422, answer.text[:300]
 
 
-@pytest.mark.heavy
-def test_whatever_the_schema_allows_is_answered(client: Any) -> None:
+@pytest.mark.parametrize("examples", [12, pytest.param(60, marks=pytest.mark.heavy)])
+def test_whatever_the_schema_allows_is_answered(client: Any, examples: int) -> None:
     schemathesis: Any = pytest.importorskip("schemathesis")
     hypothesis: Any = pytest.importorskip("hypothesis")
     schema = schemathesis.openapi.from_dict(client.app.openapi())
     calm = hypothesis.settings(
-        max_examples=60,
+        max_examples=examples,
         deadline=None,
         derandomize=True,
         database=None,

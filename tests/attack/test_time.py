@@ -40,7 +40,6 @@ def measured(text: str, *, fit: bool) -> int:
     return sum(letters.measured)
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("fit", [False, True])
 @pytest.mark.parametrize("part", LONG)
 def test_letters_are_measured_a_few_times_however_long_the_text(part: str, fit: bool) -> None:
@@ -105,7 +104,6 @@ def test_calls_grow_with_the_text(name: str) -> None:
     assert calls(GROWING[name], 900) <= 12 * calls(GROWING[name], 90) + 200
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("name", GROWING)
 def test_twenty_thousand_of_them_are_read_at_once(name: str) -> None:
     """Of what runs inside one call, as regular expressions do: a square would take minutes."""

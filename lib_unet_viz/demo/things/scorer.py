@@ -37,7 +37,8 @@ COLORS = ("", *PAINTS)  # the first: a thing's own
 PLACE = 8  # pixels
 BATCH, FRESH, POOL = 48, 16, 3000  # scenes a step, newly drawn ones among them, and how many are kept
 RATE, FURTHER_RATE = 2e-3, 1e-3  # of learning; the second where it starts from a trained judge
-# Of the scenes that it learns from. Coloured animals, and what is worn or eaten, are the hardest to tell.
+# What is hardest to tell is shown more often. Shares: of things that may have any colour, those given one; of
+# scenes, those in which one thing wears, eats or holds another; of these, pairs held out from the U-Net.
 COLORED, ATTACHED, UNSEEN = 0.6, 0.3, 0.3
 
 
